@@ -1,0 +1,55 @@
+// Package inventory holds what the MSP knows of its customers' machines: who they
+// belong to, what they say of themselves, and whether they may still come in.
+package inventory
+
+import (
+	"time"
+
+	"github.com/wacht-io/wacht/collector/internal/store"
+)
+
+// Role is what a machine is for: a server may not sleep, a workstation may.
+type Role string
+
+// The two roles.
+const (
+	Server      Role = "server"
+	Workstation Role = "workstation"
+)
+
+// Host is a machine with an agent.
+type Host struct {
+	ID       string `json:"id"`
+	Customer string `json:"customer"`
+	Site     string `json:"site"`
+	// Name is the host name that the machine gave, or the one an engineer gave it.
+	Name   string            `json:"name"`
+	Role   Role              `json:"role"`
+	Labels map[string]string `json:"labels,omitempty"`
+
+	OS           string    `json:"os"`
+	Arch         string    `json:"arch"`
+	Platform     string    `json:"platform"`
+	Kernel       string    `json:"kernel"`
+	AgentVersion string    `json:"agent_version"`
+	BootedAt     time.Time `json:"booted_at,omitzero"`
+	Fingerprint  [][]byte  `json:"fingerprint,omitempty"`
+
+	// KeySHA256 is the digest of the SubjectPublicKeyInfo that the host proves
+	// itself with; certificates come and go, the key stays.
+	KeySHA256 []byte    `json:"key_sha256"`
+	JoinedAt  time.Time `json:"joined_at"`
+	TokenID   string    `json:"token_id,omitempty"`
+	CloneOf   string    `json:"clone_of,omitempty"`
+	RevokedAt time.Time `json:"revoked_at,omitzero"`
+	CertUntil time.Time `json:"cert_until,omitzero"`
+	// Visit is the number of the newest stream; a Hello with an older one comes from
+	// a copied or rolled-back state folder.
+	Visit uint64 `json:"visit"`
+	// GoodbyeAt and Goodbye say that the agent announced its leaving, and why.
+	GoodbyeAt time.Time `json:"goodbye_at,omitzero"`
+	Goodbye   string    `json:"goodbye,omitempty"`
+}
+
+// Hosts is the table of hosts, by host id.
+var Hosts = store.Table{Name: "hosts"}
