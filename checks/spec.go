@@ -289,6 +289,16 @@ func Declarations() ([]*Spec, error) {
 // Declaration returns the declaration of one built-in check.
 func Declaration(name string) (*Spec, error) { return readDeclaration(name + "/check.yaml") }
 
+// MustDeclaration is Declaration for a check's own constructor: a declaration is
+// compiled in, so one that can't be read is a fault of the build.
+func MustDeclaration(name string) *Spec {
+	s, err := Declaration(name)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 // DeclarationFile returns a built-in check's declaration as written, for error
 // messages that name a line of it.
 func DeclarationFile(name string) ([]byte, error) {
