@@ -1,0 +1,201 @@
+package history
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
+
+	"github.com/wacht-io/wacht/checks"
+)
+
+func openTest(t *testing.T, dir string, o Options) *Store {
+	t.Helper()
+	s, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// now is a whole minute, as ticks are.
+func now() int64 { return time.Now().Truncate(time.Minute).UnixMilli() }
+
+var disk = Subject{Customer: "acme", Site: "main", Host: "h1", Check: "disk", Item: "/var"}
+
+func write(t *testing.T, s *Store, series *Series, samples map[int64]float64) Counts {
+	t.Helper()
+	b := s.Begin()
+	for at, v := range samples {
+		if err := b.Append(series, at, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Counts()
+}
+
+// all returns every sample of the store, by series.
+func all(t *testing.T, s *Store) map[string]map[int64]float64 {
+	t.Helper()
+	q, err := s.Querier(math.MinInt64, math.MaxInt64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	got := map[string]map[int64]float64{}
+	set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchNotEqual, labels.MetricName, ""))
+	for set.Next() {
+		samples := map[int64]float64{}
+		it := set.At().Iterator(nil)
+		for it.Next() == chunkenc.ValFloat {
+			at, v := it.At()
+			samples[at] = v
+		}
+		got[set.At().Labels().String()] = samples
+	}
+	if set.Err() != nil {
+		t.Fatal(set.Err())
+	}
+	return got
+}
+
+func TestSeriesLabels(t *testing.T) {
+	of := Subject{Customer: "acme", Site: "main", Host: "h1", Check: "http", Instance: "webshop"}
+	s := (*Store)(nil).Series("reply_seconds", of,
+		checks.Label{Name: "customer", Value: "other"}, checks.Label{Name: "__name__", Value: "up"},
+		checks.Label{Name: "code", Value: "2\xff0"}, checks.Label{Name: "empty"})
+	want := `{__name__="wacht_http_reply_seconds", check="http/webshop", code="2` + "\uFFFD" + `0", customer="acme", ` +
+		`exported___name__="up", exported_customer="other", host="h1", site="main"}`
+	if s.String() != want {
+		t.Errorf("got  %s\nwant %s", s, want)
+	}
+}
+
+func TestAppendIsIdempotentAndKeepsAcrossRestart(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir, Options{})
+	free := s.Series("free_bytes", disk)
+	samples := map[int64]float64{now(): 3, now() - 60_000: 2, now() - 2*24*3600_000: 1}
+	for range 3 {
+		write(t, s, free, samples)
+	}
+	if err := s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	check := func(s *Store) {
+		t.Helper()
+		got := all(t, s)[free.String()]
+		if len(got) != 3 || got[now()] != 3 || got[now()-60_000] != 2 || got[now()-2*24*3600_000] != 1 {
+			t.Errorf("got %v, want %v", got, samples)
+		}
+	}
+	check(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(openTest(t, dir, Options{}))
+}
+
+func TestAppendRefuses(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	series := s.Series("free_bytes", disk)
+	b := s.Begin()
+	if err := b.Append(series, now(), math.NaN()); !errors.Is(err, ErrNotNumber) {
+		t.Errorf("NaN: %v", err)
+	}
+	far := time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	if err := b.Append(series, far, 1); !errors.Is(err, ErrFuture) {
+		t.Errorf("2099: %v", err)
+	}
+	for at, v := range map[int64]float64{now(): 1} {
+		if err := b.Append(series, at, v); err != nil {
+			t.Errorf("a batch goes on after a refusal: %v", err)
+		}
+	}
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if got := write(t, s, series, map[int64]float64{now() - 5*24*3600_000: 1}); got != (Counts{TooOld: 1}) {
+		t.Errorf("older than the window: %+v", got)
+	}
+	if got := write(t, s, series, map[int64]float64{now(): 2}); got != (Counts{Duplicates: 1}) {
+		t.Errorf("same time, other value: %+v", got)
+	}
+	if err := b.Append(series, now(), 1); err == nil {
+		t.Error("a batch that has ended takes no more")
+	}
+}
+
+func TestFullDiskIsRefusedAndRecovers(t *testing.T) {
+	free := uint64(1 << 40)
+	s, err := open(t.TempDir(), Options{}, func(string) (uint64, error) { return free, nil }, fileutil.Fdatasync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	series := s.Series("free_bytes", disk)
+	free = 1 << 20
+	b := s.Begin()
+	if err := b.Append(series, now(), 1); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("append: %v", err)
+	}
+	if err := b.Commit(); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("commit: %v", err)
+	}
+	free = 1 << 40
+	write(t, s, series, map[int64]float64{now(): 1})
+}
+
+func TestFailedSyncWritesAgain(t *testing.T) {
+	broken := false
+	var synced []string
+	datasync := func(f *os.File) error {
+		if broken {
+			return errors.New("input/output error")
+		}
+		synced = append(synced, filepath.Base(f.Name()))
+		return fileutil.Fdatasync(f)
+	}
+	s, err := open(t.TempDir(), Options{}, freeSpace, datasync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	series := s.Series("free_bytes", disk)
+	write(t, s, series, map[int64]float64{now(): 1})
+	broken = true
+	if s.Sync() == nil {
+		t.Fatal("the sync failed, but Sync gave no error")
+	}
+	broken = false
+	s.reopens.Wait()
+	if got := all(t, s)[series.String()]; got[now()] != 1 {
+		t.Errorf("after the reopening: %v", got)
+	}
+	if want := "00000000" + copySuffix; !contains(synced, want) {
+		t.Errorf("synced %v, want a copy %s of what could not be synced", synced, want)
+	}
+	write(t, s, series, map[int64]float64{now() + 60_000: 2})
+	if err := s.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+func contains(all []string, one string) bool {
+	for _, s := range all {
+		if s == one {
+			return true
+		}
+	}
+	return false
+}
