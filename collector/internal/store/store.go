@@ -20,10 +20,15 @@ var ErrFenced = errors.New("the claim was taken by another collector")
 // ErrNotFound says that there is no such row.
 var ErrNotFound = errors.New("not found")
 
+// ErrDamaged says that what is on the disk is not what was written there.
+var ErrDamaged = errors.New("the store is damaged")
+
 // Limits of a row; a larger one is refused with an error, and nothing is written.
+// MaxKeyBytes goes for the keys of index entries too.
 const (
-	MaxKeyBytes   = 1024
-	MaxValueBytes = 8 << 20
+	MaxCustomerBytes = 256
+	MaxKeyBytes      = 1024
+	MaxValueBytes    = 8 << 20
 )
 
 // Table names a kind of row and the other orders in which its rows are found.
@@ -31,7 +36,9 @@ const (
 type Table struct {
 	Name string
 	// Index gives the row's index entries, or is nil. The entries are kept with the
-	// row: changed and deleted in the same commit.
+	// row: changed and deleted in the same commit. It must answer the same for the
+	// same row always; a new order of finding rows is a new index name, and holds the
+	// rows that were written since.
 	Index func(key string, value []byte) []IndexEntry
 }
 
@@ -41,7 +48,8 @@ type IndexEntry struct {
 	Name, Key string
 }
 
-// Row is what is kept. Key is any bytes; rows are ordered by it, bytewise.
+// Row is what is kept. Key is any bytes; rows are ordered by it, bytewise. Customer
+// is any text without a zero byte.
 type Row struct {
 	Customer string
 	Key      string
@@ -99,7 +107,10 @@ type Store interface {
 	// Claim takes a scope over from whoever had it, durably.
 	Claim(ctx context.Context, scope string) (Term, error)
 	// Commit writes everything or nothing, in order, and returns when it is on disk.
-	// It answers ErrFenced when one of the terms is no longer the newest of its scope.
+	// It answers ErrFenced when one of the terms is no longer the newest of its scope,
+	// and an error that is syscall.ENOSPC when the disk is full; the store goes on
+	// working then, and commits again when there is room. After any other error of
+	// the disk the writes may or may not be there: put them again.
 	Commit(ctx context.Context, terms []Term, writes []Write) error
 	// Backup writes a copy as of one moment, while commits go on.
 	Backup(ctx context.Context, w io.Writer) error
