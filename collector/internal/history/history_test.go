@@ -5,6 +5,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,12 +160,15 @@ func TestFullDiskIsRefusedAndRecovers(t *testing.T) {
 }
 
 func TestFailedSyncWritesAgain(t *testing.T) {
-	broken := false
+	var broken atomic.Bool
+	var mu sync.Mutex
 	var synced []string
 	datasync := func(f *os.File) error {
-		if broken {
+		if broken.Load() {
 			return errors.New("input/output error")
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		synced = append(synced, filepath.Base(f.Name()))
 		return fileutil.Fdatasync(f)
 	}
@@ -173,29 +179,20 @@ func TestFailedSyncWritesAgain(t *testing.T) {
 	defer s.Close()
 	series := s.Series("free_bytes", disk)
 	write(t, s, series, map[int64]float64{now(): 1})
-	broken = true
+	broken.Store(true)
 	if s.Sync() == nil {
 		t.Fatal("the sync failed, but Sync gave no error")
 	}
-	broken = false
+	broken.Store(false)
 	s.reopens.Wait()
 	if got := all(t, s)[series.String()]; got[now()] != 1 {
 		t.Errorf("after the reopening: %v", got)
 	}
-	if want := "00000000" + copySuffix; !contains(synced, want) {
+	if want := "00000000" + copySuffix; !slices.Contains(synced, want) {
 		t.Errorf("synced %v, want a copy %s of what could not be synced", synced, want)
 	}
 	write(t, s, series, map[int64]float64{now() + 60_000: 2})
 	if err := s.Sync(); err != nil {
 		t.Error(err)
 	}
-}
-
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }
