@@ -13,6 +13,7 @@ package checks
 import (
 	"context"
 	"fmt"
+	"io"
 )
 
 // Status is the outcome of one item, in the order and with the numbers of the
@@ -187,19 +188,26 @@ type Secrets interface {
 }
 
 // Secret is a credential. It prints as ***; Reveal is the only way to its text.
-type Secret struct{ text string }
+// The text is behind a pointer, because fmt prints what an unexported field holds
+// without asking its methods.
+type Secret struct{ text *string }
 
 // NewSecret wraps a credential's text.
-func NewSecret(text string) Secret { return Secret{text} }
+func NewSecret(text string) Secret { return Secret{&text} }
 
 // Reveal returns the credential for the one call that needs it.
-func (s Secret) Reveal() string { return s.text }
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
 
-// String hides the credential in every fmt verb that asks for text.
+// String hides the credential.
 func (Secret) String() string { return "***" }
 
-// GoString hides the credential from %#v.
-func (Secret) GoString() string { return "***" }
+// Format hides the credential from every verb of fmt.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "***") }
 
 // MarshalText hides the credential from encoders and structured logs.
 func (Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }

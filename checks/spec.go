@@ -73,6 +73,9 @@ type RuleSpec struct {
 	ClearFor Duration `yaml:"clear_for" json:"clear_for,omitzero"`
 	// Runs is how many runs in a row must breach; 1 when unset.
 	Runs int `yaml:"runs" json:"runs,omitempty"`
+	// Vanished says what it means that the item is gone from a complete run: critical,
+	// warning, or ends (default), which ends what was open as no longer observed.
+	Vanished string `yaml:"vanished" json:"vanished,omitempty"`
 	// Opens is the level from which the rule makes a ticket: critical (default),
 	// warning, or none.
 	Opens string `yaml:"opens" json:"opens,omitempty"`
@@ -128,8 +131,9 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // UnmarshalText reads a duration.
 func (d *Duration) UnmarshalText(text []byte) error {
 	if days, ok := strings.CutSuffix(string(text), "d"); ok {
-		n, err := strconv.ParseInt(days, 10, 32)
-		if err == nil {
+		const most = math.MaxInt64 / int64(24*time.Hour)
+		n, err := strconv.ParseInt(days, 10, 64)
+		if err == nil && n >= -most && n <= most {
 			*d = Duration(time.Duration(n) * 24 * time.Hour)
 			return nil
 		}
