@@ -1,0 +1,64 @@
+// Package notify tells people and other systems what happened to incidents.
+//
+// The engine asks Router which channels hear of a notice and commits the deliveries
+// in the outbox together with the incident. After the commit it wakes the Sender,
+// which sends each delivery at least once: it deletes the row after the channel took
+// the delivery, so a fault in between sends it once more, with the same key.
+//
+// A kind of channel is a folder here and a line in kinds.go.
+package notify
+
+import (
+	"slices"
+	"time"
+
+	"github.com/wacht-io/wacht/collector/internal/notify/notice"
+)
+
+// What the engine commits; package notice says more.
+type (
+	// Notice is something that happened to an incident.
+	Notice = notice.Notice
+	// Delivery is a notice on its way to one channel.
+	Delivery = notice.Delivery
+)
+
+// Router says who hears of what. It is pure: the same notice at the same time gives
+// the same deliveries.
+type Router struct {
+	channels []Common
+}
+
+// NewRouter makes the router of a valid configuration.
+func NewRouter(c Config) *Router {
+	r := &Router{}
+	for _, ch := range c {
+		r.channels = append(r.channels, ch.Common)
+	}
+	return r
+}
+
+// Route returns a pending delivery for each channel that hears of the notice.
+func (r *Router) Route(now time.Time, n Notice) []Delivery {
+	var out []Delivery
+	for _, c := range r.channels {
+		if c.hears(n) {
+			out = append(out, notice.New(now, n, c.Name))
+		}
+	}
+	return out
+}
+
+func (c Common) hears(n Notice) bool {
+	events := c.Events
+	if len(events) == 0 {
+		events = notice.Usual()
+	}
+	return slices.Contains(events, n.Event) &&
+		holds(c.Customers, n.Incident.Customer) && holds(c.Priorities, n.Incident.Priority)
+}
+
+// holds says whether a list has a word; an empty list has all.
+func holds(list []string, word string) bool {
+	return len(list) == 0 || slices.Contains(list, word)
+}
