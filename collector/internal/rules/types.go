@@ -48,13 +48,31 @@ func (l *Level) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is not a level", text)
 }
 
+// severity orders levels for the worst of several: what may be wrong is worse than
+// a warning, and what is known to be broken is worst.
+func (l Level) severity() int {
+	switch l {
+	case OK:
+		return 0
+	case Warning:
+		return 1
+	case Unknown:
+		return 2
+	case Stale:
+		return 3
+	default:
+		return 4
+	}
+}
+
 // Subject says what is judged; layers of rules are chosen by it.
 type Subject struct {
-	Customer, Site, Host string
-	Role                 string
-	Labels               map[string]string
-	Check, Instance      string
-	Item                 string
+	// Host is what people call the host, HostID its id where it is known too.
+	Customer, Site, Host, HostID string
+	Role                         string
+	Labels                       map[string]string
+	Check, Instance              string
+	Item                         string
 }
 
 // Column is one metric of a result's values.
@@ -66,22 +84,31 @@ type Column struct {
 // Observation is one result, received.
 type Observation struct {
 	Status checks.Status
-	// Values stand in the order of the columns that the program was compiled for.
+	// Values stand in the order of the columns that the program was compiled for; NaN
+	// is a figure that could not be had.
 	Values []float64
 	// Received is the collector's time, which orders states; Planned the tick that
-	// the agent meant, corrected to the collector's clock.
+	// the agent meant, corrected to the collector's clock. Zero stands for Received.
 	Received, Planned time.Time
-	// NextWithin is how long after Received the state stays fresh.
+	// NextWithin is how long after Received the state stays fresh; 0 is for ever.
 	NextWithin time.Duration
 }
 
-// Transition is one change of what one rule says of a check state.
+// Freshness is the name under which a check state's own coming and going is told:
+// from OK to Unknown (a result that could not judge) or Stale (no result), and back.
+// No rule can be called so.
+const Freshness = "freshness"
+
+// Transition is one change of what one rule says of a check state. From and To are
+// equal when the level stays and only Flapping begins or ends.
 type Transition struct {
-	Rule     string    `json:"rule"`
-	From     Level     `json:"from"`
-	To       Level     `json:"to"`
-	At       time.Time `json:"at"`
-	Flapping bool      `json:"flapping,omitempty"`
+	// Rule is the name of a rule or forecast, or Freshness.
+	Rule string    `json:"rule"`
+	From Level     `json:"from"`
+	To   Level     `json:"to"`
+	At   time.Time `json:"at"`
+	// Flapping says that the level is held up while it goes to and fro.
+	Flapping bool `json:"flapping,omitempty"`
 	// Vanished says that the item ended not by being fixed but by being gone.
 	Vanished bool `json:"vanished,omitempty"`
 	// Why shows the condition and the values that it was judged by.
