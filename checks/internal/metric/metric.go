@@ -1,4 +1,4 @@
-// Package metric makes figures of a result, and fails to make what is no number.
+// Package metric collects the figures of a result, and leaves out what is no number.
 package metric
 
 import (

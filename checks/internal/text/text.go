@@ -3,8 +3,8 @@ package text
 
 import (
 	"fmt"
-	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,10 +19,11 @@ func Bytes[N ~uint64 | ~int64 | ~float64](n N) string {
 		return fmt.Sprintf("%.0f B", v)
 	}
 	digits := 1
-	if v >= 99.95 || v == math.Trunc(v) {
+	if v >= 99.95 {
 		digits = 0
 	}
-	return strconv.FormatFloat(v, 'f', digits, 64) + " " + units[unit:unit+1] + "iB"
+	number := strings.TrimSuffix(strconv.FormatFloat(v, 'f', digits, 64), ".0")
+	return number + " " + units[unit:unit+1] + "iB"
 }
 
 // Percent writes a ratio: 24 %, 3.1 %, 0 %.
@@ -36,8 +37,8 @@ func Percent(ratio float64) string {
 
 // Duration writes a length of time in its two largest units: 40 d 2 h, 3 m 10 s.
 func Duration(d time.Duration) string {
-	if d < time.Second {
-		return d.Round(time.Millisecond).String()
+	if d > 0 && d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
 	units := []struct {
 		name string
