@@ -22,10 +22,14 @@ type Host struct {
 	ID       string `json:"id"`
 	Customer string `json:"customer"`
 	Site     string `json:"site"`
-	// Name is the host name that the machine gave, or the one an engineer gave it.
-	Name   string            `json:"name"`
-	Role   Role              `json:"role"`
-	Labels map[string]string `json:"labels,omitempty"`
+	// Name is what the host is called here and in metrics: the host name that it
+	// joined with, with a number behind it where the customer had one of that name.
+	// It stays, so that a host can't take another's place by renaming itself.
+	Name string `json:"name"`
+	// Hostname is what the machine calls itself now.
+	Hostname string            `json:"hostname"`
+	Role     Role              `json:"role"`
+	Labels   map[string]string `json:"labels,omitempty"`
 
 	OS           string    `json:"os"`
 	Arch         string    `json:"arch"`

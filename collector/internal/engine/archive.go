@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wacht-io/wacht/collector/internal/history"
+)
+
+// archiveEvery is how long the archiver gathers before it syncs: a sync costs the
+// same for one sample as for ten thousand, and agents are promised the archive's
+// acknowledgement within a second.
+const archiveEvery = 300 * time.Millisecond
+
+// maxArchive bounds the samples' results that wait for the archiver. When the
+// history is slower than the streams, what goes over it is dropped here and its
+// agents send it again from their spools.
+const maxArchive = 1_000_000
+
+// sample is one result's values on their way to history.
+type sample struct {
+	set    *seriesSet
+	at     int64 // milliseconds of the Unix epoch
+	values []float64
+}
+
+// seriesSet holds a state's handles in history, one a column. The archiver alone
+// touches it.
+type seriesSet struct {
+	make   func() []*history.Series
+	series []*history.Series
+}
+
+// archiver writes the samples of committed groups to history, and acknowledges them
+// once they are on disk.
+type archiver struct {
+	engine *Engine
+
+	mu      sync.Mutex
+	samples []sample
+	acks    []pendingAck
+	overrun []pendingAck // their samples did not fit
+	broken  error
+	wake    chan struct{}
+	closed  bool
+}
+
+func newArchiver(e *Engine) *archiver {
+	return &archiver{engine: e, wake: make(chan struct{}, 1)}
+}
+
+func (a *archiver) add(samples []sample, acks []pendingAck) {
+	a.mu.Lock()
+	if len(a.samples)+len(samples) <= maxArchive {
+		a.samples = append(a.samples, samples...)
+		a.acks = append(a.acks, acks...)
+	} else {
+		a.overrun = append(a.overrun, acks...)
+	}
+	a.mu.Unlock()
+	a.signal()
+}
+
+func (a *archiver) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *archiver) close() {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.signal()
+}
+
+func (a *archiver) failing() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.broken != nil {
+		return fmt.Errorf("history does not take samples: %w", a.broken)
+	}
+	return nil
+}
+
+func (a *archiver) loop() {
+	for range a.wake {
+		a.mu.Lock()
+		closed := a.closed
+		a.mu.Unlock()
+		if !closed {
+			time.Sleep(archiveEvery)
+		}
+		a.flush()
+		if closed {
+			return
+		}
+	}
+}
+
+func (a *archiver) flush() {
+	a.mu.Lock()
+	samples, acks, overrun := a.samples, a.acks, a.overrun
+	a.samples, a.acks, a.overrun = nil, nil, nil
+	a.mu.Unlock()
+	if len(overrun) > 0 {
+		a.engine.log.Warn("history is slower than what comes in; agents will send some of it again", "batches", len(overrun))
+		a.again(overrun)
+	}
+	if len(acks) == 0 {
+		return
+	}
+	err := a.write(samples)
+	a.mu.Lock()
+	before := a.broken
+	a.broken = err
+	a.mu.Unlock()
+	switch {
+	case err != nil && before == nil:
+		a.engine.log.Error("history does not take samples; agents keep them until it does", "error", err)
+	case err == nil && before != nil:
+		a.engine.log.Info("history takes samples again")
+	}
+	if err != nil {
+		a.engine.metrics.archiveErrors.Inc()
+		time.Sleep(archiveEvery)
+		a.again(acks)
+		return
+	}
+	a.acknowledge(acks)
+}
+
+func (a *archiver) write(samples []sample) error {
+	h := a.engine.opt.History
+	b := h.Begin()
+	n := 0
+	for i := range samples {
+		s := &samples[i]
+		if s.set.series == nil {
+			s.set.series = s.set.make()
+		}
+		for j, v := range s.values {
+			if err := b.Append(s.set.series[j], s.at, v); err != nil && !errors.Is(err, history.ErrFuture) {
+				return errors.Join(fmt.Errorf("archiving: %w", err), b.Rollback())
+			}
+			n++
+		}
+	}
+	if err := b.Commit(); err != nil {
+		return fmt.Errorf("archiving: %w", err)
+	}
+	if err := h.Sync(); err != nil {
+		return fmt.Errorf("archiving: %w", err)
+	}
+	a.engine.metrics.samples.Add(float64(n))
+	return nil
+}
+
+func (a *archiver) acknowledge(acks []pendingAck) {
+	e := a.engine
+	e.mu.Lock()
+	acks = slices.DeleteFunc(acks, func(p pendingAck) bool { return p.session.lost })
+	for _, p := range acks {
+		if m := p.session.host.mark.epoch(p.key.epoch); m != nil {
+			lane := &m.Lanes[p.key.lane]
+			lane.Archived = max(lane.Archived, p.seq)
+		}
+	}
+	e.mu.Unlock()
+	for _, p := range acks {
+		p.session.out.ack(p.key, laneMark{Archived: p.seq})
+	}
+}
+
+// again ends the streams whose samples were lost here: at their next hello they
+// learn how far the archive is and send the rest again.
+func (a *archiver) again(acks []pendingAck) {
+	for _, p := range acks {
+		p.session.lost = true
+		p.session.out.close()
+	}
+}

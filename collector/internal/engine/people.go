@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wacht-io/wacht/agent/agentpb"
+	"github.com/wacht-io/wacht/collector/internal/desk"
+	"github.com/wacht-io/wacht/collector/internal/desk/incident"
+	"github.com/wacht-io/wacht/collector/internal/store"
+)
+
+// Report takes a person's report of a customer's incident, question or request.
+func (e *Engine) Report(ctx context.Context, customer string, r desk.Report) (incident.Incident, error) {
+	return e.person(ctx, customer, func() (desk.Event, error) {
+		if r.Host != "" {
+			h := e.named(customer, r.Host)
+			if h == nil {
+				return nil, fmt.Errorf("customer %s has no host %q: %w", customer, r.Host, store.ErrNotFound)
+			}
+			r.Host, r.HostName, r.Site = h.ID, h.Name, h.Site
+		}
+		if _, known := e.desks[customer]; !known {
+			return nil, fmt.Errorf("there is no customer %q: %w", customer, store.ErrNotFound)
+		}
+		return r, nil
+	})
+}
+
+// Act does what a person asks of an incident.
+func (e *Engine) Act(ctx context.Context, customer string, a desk.Act) (incident.Incident, error) {
+	return e.person(ctx, customer, func() (desk.Event, error) { return a, nil })
+}
+
+// person lets the desk handle what a person did, and answers the incident once the
+// change is durable.
+func (e *Engine) person(ctx context.Context, customer string, event func() (desk.Event, error)) (incident.Incident, error) {
+	var out incident.Incident
+	err := e.do(ctx, func(g *group) error {
+		ev, err := event()
+		if err != nil {
+			return err
+		}
+		result, err := e.handle(g, customer, ev)
+		if err != nil {
+			return err
+		}
+		if len(result.Incidents) > 0 {
+			out = result.Incidents[0]
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Revoke ends a host's right to come in, closes its stream, and ends what was open
+// about it: nobody observes it any more.
+func (e *Engine) Revoke(ctx context.Context, customer, id, by string) error {
+	return e.do(ctx, func(g *group) error {
+		h := e.named(customer, id)
+		if h == nil {
+			return fmt.Errorf("customer %s has no host %q: %w", customer, id, store.ErrNotFound)
+		}
+		if !h.RevokedAt.IsZero() {
+			return nil
+		}
+		h.RevokedAt = g.now
+		if _, err := e.handle(g, customer, desk.HostRevoked{Host: h.ID, HostName: h.Name, By: by}); err != nil {
+			return err
+		}
+		for _, t := range h.tasks {
+			for _, st := range t.states {
+				e.forget(g, st)
+			}
+		}
+		if h.session != nil {
+			h.session.out.send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Refused{Refused: &agentpb.Refused{
+				Code: agentpb.Refused_REVOKED, Reason: "this host was revoked",
+			}}})
+			h.session.out.close()
+		}
+		return e.putHost(g, h)
+	})
+}
+
+// Goodbye notes that an agent announced its leaving.
+func (s *Session) Goodbye(ctx context.Context, reason agentpb.Goodbye_Reason) error {
+	return s.engine.do(ctx, func(g *group) error {
+		h := s.host
+		h.GoodbyeAt, h.Goodbye = g.now, goodbyes[reason]
+		return s.engine.putHost(g, h)
+	})
+}
+
+var goodbyes = map[agentpb.Goodbye_Reason]string{
+	agentpb.Goodbye_SHUTDOWN: "shutdown",
+	agentpb.Goodbye_REBOOT:   "reboot",
+	agentpb.Goodbye_SLEEP:    "sleep",
+	agentpb.Goodbye_UPGRADE:  "upgrade",
+	agentpb.Goodbye_STOP:     "stop",
+}
+
+// Gap notes runs that will never come. It is no-data, and never OK.
+func (s *Session) Gap(ctx context.Context, gap *agentpb.Gap) error {
+	return s.engine.do(ctx, func(g *group) error {
+		if gap.To < gap.From {
+			return nil
+		}
+		runs := gap.To - gap.From + 1
+		s.confirm()
+		s.engine.metrics.gaps.Add(float64(runs))
+		s.host.finding(g.now, fmt.Sprintf("%d runs are lost: %s", runs, gapReasons[gap.Reason]))
+		return put(g, gapsTable, s.host.Customer, s.host.ID+"\x00"+sequenceKey(gap.Epoch)+sequenceKey(gap.From), gapRow{
+			At: g.now, Epoch: gap.Epoch, From: gap.From, To: gap.To, Reason: gap.Reason.String(),
+		})
+	})
+}
+
+var gapReasons = map[agentpb.Gap_Reason]string{
+	agentpb.Gap_LOST:    "the agent ended before they were on its disk",
+	agentpb.Gap_DROPPED: "the agent's spool was full",
+	agentpb.Gap_DAMAGED: "the agent's spool was damaged",
+	agentpb.Gap_REFUSED: "the collector refused them",
+}
+
+// PolicyAnswer notes which tasks the agent took over.
+func (s *Session) PolicyAnswer(a *agentpb.PolicyAnswer) {
+	e := s.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.host.refused = nil
+	for _, t := range a.Tasks {
+		if !t.Applied && len(s.host.refused) < MaxTasks {
+			s.host.refused = append(s.host.refused, RefusedTask{Check: clip(t.Check), Instance: clip(t.Instance), Reason: clip(t.Reason)})
+		}
+	}
+}
+
+// sendPolicy gives the agent its host's effective configuration, unless it has it.
+func (s *Session) sendPolicy(have uint64) {
+	p := s.engine.policy.Effective(s.host.Host)
+	if p.Revision == have {
+		return
+	}
+	s.out.send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Policy{Policy: p}})
+}

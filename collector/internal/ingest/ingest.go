@@ -1,0 +1,294 @@
+// Package ingest is the collector's side of the agents' contract: it lets machines
+// join, renews their certificates, and takes their streams in. Who a stream belongs
+// to follows from its certificate alone.
+package ingest
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/wacht-io/wacht/agent/agentpb"
+	"github.com/wacht-io/wacht/collector/internal/engine"
+	"github.com/wacht-io/wacht/collector/internal/inventory"
+	"github.com/wacht-io/wacht/collector/internal/joining"
+	"github.com/wacht-io/wacht/collector/internal/pki"
+	"github.com/wacht-io/wacht/collector/internal/store"
+)
+
+// Server answers agents.
+type Server struct {
+	agentpb.UnimplementedCollectorServer
+
+	engine    *engine.Engine
+	authority *pki.Authority
+	store     store.Reader
+	log       *slog.Logger
+}
+
+// New makes a gRPC server for the agents' port.
+func New(e *engine.Engine, a *pki.Authority, r store.Reader, log *slog.Logger) *grpc.Server {
+	s := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(a.TLS(time.Now))),
+		grpc.MaxRecvMsgSize(engine.MaxMessageBytes),
+		grpc.MaxConcurrentStreams(8),
+		// Thousands of streams that are idle most of the time: small buffers halve
+		// what each costs.
+		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
+		grpc.ConnectionTimeout(20*time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	)
+	agentpb.RegisterCollectorServer(s, &Server{engine: e, authority: a, store: r, log: log})
+	return s
+}
+
+// Join turns a token, or the certificate of the host that a copy was made from,
+// into an identity.
+func (s *Server) Join(ctx context.Context, req *agentpb.JoinRequest) (*agentpb.JoinResponse, error) {
+	csr, err := pki.ParseRequest(req.Csr)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	id := ulid.Make().String()
+	chain, until, err := s.authority.SignHost(csr, id, time.Now())
+	if err != nil {
+		return nil, s.internal("signing a certificate", err)
+	}
+	n := engine.Newcomer{ID: id, KeySHA256: csr.KeySHA256(), CertUntil: until, Machine: req.Machine}
+	if req.Token == "" {
+		err = s.copyOf(ctx, &n)
+	} else {
+		err = s.withToken(ctx, req.Token, &n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	host, err := s.engine.Join(ctx, n)
+	if err != nil {
+		return nil, s.refusal("joining", err)
+	}
+	s.log.Info("a host joined", "host", host.Name, "id", host.ID, "customer", host.Customer, "site", host.Site, "copy_of", host.CloneOf)
+	return &agentpb.JoinResponse{HostId: id, Chain: chain}, nil
+}
+
+// withToken binds a newcomer to its token's customer and site.
+func (s *Server) withToken(ctx context.Context, text string, n *engine.Newcomer) error {
+	t, err := joining.Find(ctx, s.store, text, s.authority.Pin(), time.Now())
+	if err != nil {
+		return s.refusal("joining", err)
+	}
+	n.Customer, n.Site, n.Labels, n.TokenID, n.TokenUses = t.Customer, t.Site, t.Labels, t.ID, t.Uses
+	return nil
+}
+
+// copyOf binds a newcomer to the customer and site of the host whose state folder
+// it was copied from, which its current certificate proves.
+func (s *Server) copyOf(ctx context.Context, n *engine.Newcomer) error {
+	parent, err := s.identify(ctx)
+	if err != nil {
+		return err
+	}
+	n.Customer, n.Site, n.Labels, n.CloneOf = parent.Customer, parent.Site, parent.Labels, parent.ID
+	return nil
+}
+
+// refusal turns what a person can mend into a clear answer, and the rest into an
+// error that says nothing of the collector's inside.
+func (s *Server) refusal(what string, err error) error {
+	for _, known := range []error{joining.ErrOther, joining.ErrUnknown, joining.ErrExpired, joining.ErrUsed} {
+		if errors.Is(err, known) {
+			return status.Error(codes.PermissionDenied, known.Error())
+		}
+	}
+	if errors.Is(err, joining.ErrText) {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	if errors.Is(err, engine.ErrStopped) {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	return s.internal(what, err)
+}
+
+func (s *Server) internal(what string, err error) error {
+	s.log.Error(what, "error", err)
+	return status.Error(codes.Internal, what+" failed; the collector's log says why")
+}
+
+// Renew gives a host a fresh certificate for the key that it joined with.
+func (s *Server) Renew(ctx context.Context, req *agentpb.RenewRequest) (*agentpb.RenewResponse, error) {
+	csr, err := pki.ParseRequest(req.Csr)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	host, refused := s.engine.Authorize(req.HostId, csr.KeySHA256())
+	if refused != nil {
+		return nil, status.Error(codes.PermissionDenied, refused.Reason)
+	}
+	now := time.Now()
+	if now.After(host.CertUntil.Add(pki.AwayLife)) {
+		return nil, status.Errorf(codes.PermissionDenied,
+			"this host was away for more than %d days; enrol it again with a new token", int(pki.AwayLife.Hours()/24))
+	}
+	chain, until, err := s.authority.SignHost(csr, host.ID, now)
+	if err != nil {
+		return nil, s.internal("signing a certificate", err)
+	}
+	if err := s.engine.Renewed(ctx, host.ID, until); err != nil {
+		return nil, s.refusal("renewing a certificate", err)
+	}
+	return &agentpb.RenewResponse{Chain: chain}, nil
+}
+
+// identify finds the host that a verified client certificate belongs to.
+func (s *Server) identify(ctx context.Context) (inventory.Host, error) {
+	cert, err := clientCertificate(ctx)
+	if err != nil {
+		return inventory.Host{}, status.Error(codes.Unauthenticated, err.Error())
+	}
+	id, err := agentpb.HostID(cert)
+	if err != nil {
+		return inventory.Host{}, status.Error(codes.Unauthenticated, err.Error())
+	}
+	host, refused := s.engine.Authorize(id, pki.KeySHA256(cert))
+	if refused != nil {
+		return inventory.Host{}, status.Error(codes.PermissionDenied, refused.Reason)
+	}
+	return host, nil
+}
+
+var errNoCertificate = errors.New("a client certificate is needed; enrol this machine first")
+
+func clientCertificate(ctx context.Context) (*x509.Certificate, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, errNoCertificate
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.VerifiedChains) == 0 {
+		return nil, errNoCertificate
+	}
+	return info.State.VerifiedChains[0][0], nil
+}
+
+// Stream takes a host's results in until either side ends it.
+func (s *Server) Stream(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage]) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	host, err := s.identify(ctx)
+	if err != nil {
+		return refuseUnidentified(stream, err)
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	hello := first.GetHello()
+	if hello == nil {
+		return status.Error(codes.InvalidArgument, "the first message of a stream is a hello")
+	}
+	session, welcome, err := s.engine.Connect(ctx, host.ID, hello)
+	if refused, ok := errors.AsType[*engine.RefusedError](err); ok {
+		s.log.Warn("a stream was refused", "host", host.Name, "id", host.ID, "reason", refused.Reason)
+		return refuse(stream, refused)
+	}
+	if err != nil {
+		return s.refusal("opening a stream", err)
+	}
+	defer session.Close()
+	if err := stream.Send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Welcome{Welcome: welcome}}); err != nil {
+		return err
+	}
+	received := make(chan error, 1)
+	go func() { received <- s.receive(ctx, stream, session) }()
+	return s.send(stream, session, received)
+}
+
+// refuse says why before the stream ends, as a message that the agent acts on.
+func refuse(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage], r *engine.RefusedError) error {
+	return stream.Send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Refused{
+		Refused: &agentpb.Refused{Code: r.Code, Reason: r.Reason},
+	}})
+}
+
+// refuseUnidentified tells a host that was revoked so; whoever has no certificate
+// gets an error.
+func refuseUnidentified(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage], err error) error {
+	if status.Code(err) != codes.PermissionDenied {
+		return err
+	}
+	return refuse(stream, &engine.RefusedError{Code: agentpb.Refused_REVOKED, Reason: status.Convert(err).Message()})
+}
+
+// send writes what the session has to say until it, or the reader, is done.
+func (s *Server) send(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage], session *engine.Session, received <-chan error) error {
+	flush := func() error {
+		for _, m := range session.Messages() {
+			if err := stream.Send(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for {
+		select {
+		case err := <-received:
+			return errors.Join(err, flush())
+		case <-session.Done():
+			if err := flush(); err != nil {
+				return err
+			}
+			return status.Error(codes.Aborted, "the collector ended this stream; connect again")
+		case <-session.Ready():
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// receive reads until the agent is done or breaks the contract.
+func (s *Server) receive(ctx context.Context, stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage], session *engine.Session) error {
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return nil // the agent left, or its connection did
+		}
+		if err := s.take(ctx, session, m); err != nil {
+			if errors.Is(err, engine.ErrStopped) {
+				return status.Error(codes.Unavailable, err.Error())
+			}
+			return status.Error(codes.InvalidArgument, err.Error())
+		}
+	}
+}
+
+func (s *Server) take(ctx context.Context, session *engine.Session, m *agentpb.AgentMessage) error {
+	switch m := m.Message.(type) {
+	case *agentpb.AgentMessage_Batch:
+		return session.Submit(ctx, m.Batch)
+	case *agentpb.AgentMessage_Definitions:
+		return session.Define(m.Definitions)
+	case *agentpb.AgentMessage_Gap:
+		return session.Gap(ctx, m.Gap)
+	case *agentpb.AgentMessage_PolicyAnswer:
+		session.PolicyAnswer(m.PolicyAnswer)
+	case *agentpb.AgentMessage_Goodbye:
+		return session.Goodbye(ctx, m.Goodbye.Reason)
+	case *agentpb.AgentMessage_Hello:
+		return fmt.Errorf("a second hello in one stream")
+	}
+	// What an agent of a later version says beyond this is left alone.
+	return nil
+}
