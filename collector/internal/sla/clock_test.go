@@ -31,7 +31,7 @@ func moment(t *testing.T, s string) time.Time {
 }
 
 // contracted is the default level, with P1 around the clock.
-func contracted(t interface{ Fatal(args ...any) }) sla.Level {
+func contracted(t interface{ Fatal(args ...any) }) *sla.Level {
 	level, err := sla.Parse("contracted.yaml", replace(sla.DefaultFile(), "around_the_clock: []", "around_the_clock: [P1]"))
 	if err != nil {
 		t.Fatal(err)
@@ -47,37 +47,37 @@ func TestDeadlines(t *testing.T) {
 		opened, priority string
 		respond, resolve string
 	}{
-		{"within a day", &standard, "Tue 2026-06-02 09:00", "P1", "Tue 2026-06-02 09:15", "Tue 2026-06-02 13:00"},
-		{"over the night", &standard, "Tue 2026-06-02 16:50", "P2", "Wed 2026-06-03 08:20", "Wed 2026-06-03 11:50"},
-		{"exactly to the end", &standard, "Tue 2026-06-02 13:00", "P2", "Tue 2026-06-02 13:30", "Tue 2026-06-02 17:00"},
-		{"over the weekend", &standard, "Fri 2026-06-05 16:00", "P1", "Fri 2026-06-05 16:15", "Mon 2026-06-08 11:00"},
-		{"reported on Saturday", &standard, "Sat 2026-06-06 12:00", "P1", "Mon 2026-06-08 08:15", "Mon 2026-06-08 12:00"},
-		{"before opening", &standard, "Tue 2026-06-02 03:00", "P3", "Tue 2026-06-02 10:00", "Wed 2026-06-03 08:00"},
-		{"same time next day", &standard, "Tue 2026-06-02 10:30", "P3", "Tue 2026-06-02 12:30", "Wed 2026-06-03 10:30"},
-		{"same time after the weekend", &standard, "Fri 2026-06-05 10:30", "P3", "Fri 2026-06-05 12:30", "Mon 2026-06-08 10:30"},
-		{"same time from the opening", &standard, "Mon 2026-06-08 08:00", "P3", "Mon 2026-06-08 10:00", "Tue 2026-06-09 08:00"},
-		{"same time from Saturday", &standard, "Sat 2026-06-06 12:00", "P3", "Mon 2026-06-08 10:00", "Tue 2026-06-09 08:00"},
-		{"a service day, planned", &standard, "Tue 2026-06-02 10:30", "P4", "Wed 2026-06-03 10:30", ""},
-		{"a service day from the opening", &standard, "Mon 2026-06-08 08:00", "P4", "Mon 2026-06-08 17:00", ""},
+		{"within a day", standard, "Tue 2026-06-02 09:00", "P1", "Tue 2026-06-02 09:15", "Tue 2026-06-02 13:00"},
+		{"over the night", standard, "Tue 2026-06-02 16:50", "P2", "Wed 2026-06-03 08:20", "Wed 2026-06-03 11:50"},
+		{"exactly to the end", standard, "Tue 2026-06-02 13:00", "P2", "Tue 2026-06-02 13:30", "Tue 2026-06-02 17:00"},
+		{"over the weekend", standard, "Fri 2026-06-05 16:00", "P1", "Fri 2026-06-05 16:15", "Mon 2026-06-08 11:00"},
+		{"reported on Saturday", standard, "Sat 2026-06-06 12:00", "P1", "Mon 2026-06-08 08:15", "Mon 2026-06-08 12:00"},
+		{"before opening", standard, "Tue 2026-06-02 03:00", "P3", "Tue 2026-06-02 10:00", "Wed 2026-06-03 08:00"},
+		{"same time next day", standard, "Tue 2026-06-02 10:30", "P3", "Tue 2026-06-02 12:30", "Wed 2026-06-03 10:30"},
+		{"same time after the weekend", standard, "Fri 2026-06-05 10:30", "P3", "Fri 2026-06-05 12:30", "Mon 2026-06-08 10:30"},
+		{"same time from the opening", standard, "Mon 2026-06-08 08:00", "P3", "Mon 2026-06-08 10:00", "Tue 2026-06-09 08:00"},
+		{"same time from Saturday", standard, "Sat 2026-06-06 12:00", "P3", "Mon 2026-06-08 10:00", "Tue 2026-06-09 08:00"},
+		{"a service day, planned", standard, "Tue 2026-06-02 10:30", "P4", "Wed 2026-06-03 10:30", ""},
+		{"a service day from the opening", standard, "Mon 2026-06-08 08:00", "P4", "Mon 2026-06-08 17:00", ""},
 
-		{"around the clock", &round, "Sat 2026-06-06 23:00", "P1", "Sat 2026-06-06 23:15", "Sun 2026-06-07 03:00"},
-		{"only where contracted", &round, "Sat 2026-06-06 23:00", "P2", "Mon 2026-06-08 08:30", "Mon 2026-06-08 12:00"},
-		{"around the clock, an hour is missing", &round, "Sun 2026-03-29 01:00", "P1", "Sun 2026-03-29 01:15", "Sun 2026-03-29 06:00"},
-		{"around the clock, an hour comes twice", &round, "Sun 2026-10-25 01:00", "P1", "Sun 2026-10-25 01:15", "Sun 2026-10-25 04:00"},
+		{"around the clock", round, "Sat 2026-06-06 23:00", "P1", "Sat 2026-06-06 23:15", "Sun 2026-06-07 03:00"},
+		{"only where contracted", round, "Sat 2026-06-06 23:00", "P2", "Mon 2026-06-08 08:30", "Mon 2026-06-08 12:00"},
+		{"around the clock, an hour is missing", round, "Sun 2026-03-29 01:00", "P1", "Sun 2026-03-29 01:15", "Sun 2026-03-29 06:00"},
+		{"around the clock, an hour comes twice", round, "Sun 2026-10-25 01:00", "P1", "Sun 2026-10-25 01:15", "Sun 2026-10-25 04:00"},
 
-		{"clocks go forward", &standard, "Fri 2026-03-27 16:00", "P2", "Fri 2026-03-27 16:30", "Mon 2026-03-30 11:00"},
-		{"clocks go back", &standard, "Fri 2026-10-23 16:00", "P3", "Mon 2026-10-26 09:00", "Mon 2026-10-26 16:00"},
+		{"clocks go forward", standard, "Fri 2026-03-27 16:00", "P2", "Fri 2026-03-27 16:30", "Mon 2026-03-30 11:00"},
+		{"clocks go back", standard, "Fri 2026-10-23 16:00", "P3", "Mon 2026-10-26 09:00", "Mon 2026-10-26 16:00"},
 
-		{"Christmas", &standard, "Thu 2026-12-24 16:00", "P2", "Thu 2026-12-24 16:30", "Mon 2026-12-28 11:00"},
-		{"New Year", &standard, "Thu 2026-12-31 16:00", "P3", "Mon 2027-01-04 09:00", "Mon 2027-01-04 16:00"},
-		{"Good Friday is worked, Easter Monday is not", &standard, "Thu 2026-04-02 16:00", "P2", "Thu 2026-04-02 16:30", "Fri 2026-04-03 11:00"},
-		{"over Easter", &standard, "Fri 2026-04-03 16:00", "P2", "Fri 2026-04-03 16:30", "Tue 2026-04-07 11:00"},
-		{"King's Day", &standard, "Fri 2026-04-24 16:00", "P2", "Fri 2026-04-24 16:30", "Tue 2026-04-28 11:00"},
-		{"King's Day on a Sunday is kept on Saturday", &standard, "Fri 2025-04-25 16:00", "P2", "Fri 2025-04-25 16:30", "Mon 2025-04-28 11:00"},
-		{"Liberation Day is worked", &standard, "Mon 2026-05-04 16:00", "P2", "Mon 2026-05-04 16:30", "Tue 2026-05-05 11:00"},
-		{"Ascension Day", &standard, "Wed 2026-05-13 16:00", "P2", "Wed 2026-05-13 16:30", "Fri 2026-05-15 11:00"},
-		{"Ascension Day on 5 May", &standard, "Wed 2016-05-04 16:00", "P2", "Wed 2016-05-04 16:30", "Fri 2016-05-06 11:00"},
-		{"Whit Monday", &standard, "Fri 2026-05-22 16:00", "P2", "Fri 2026-05-22 16:30", "Tue 2026-05-26 11:00"},
+		{"Christmas", standard, "Thu 2026-12-24 16:00", "P2", "Thu 2026-12-24 16:30", "Mon 2026-12-28 11:00"},
+		{"New Year", standard, "Thu 2026-12-31 16:00", "P3", "Mon 2027-01-04 09:00", "Mon 2027-01-04 16:00"},
+		{"Good Friday is worked, Easter Monday is not", standard, "Thu 2026-04-02 16:00", "P2", "Thu 2026-04-02 16:30", "Fri 2026-04-03 11:00"},
+		{"over Easter", standard, "Fri 2026-04-03 16:00", "P2", "Fri 2026-04-03 16:30", "Tue 2026-04-07 11:00"},
+		{"King's Day", standard, "Fri 2026-04-24 16:00", "P2", "Fri 2026-04-24 16:30", "Tue 2026-04-28 11:00"},
+		{"King's Day on a Sunday is kept on Saturday", standard, "Fri 2025-04-25 16:00", "P2", "Fri 2025-04-25 16:30", "Mon 2025-04-28 11:00"},
+		{"Liberation Day is worked", standard, "Mon 2026-05-04 16:00", "P2", "Mon 2026-05-04 16:30", "Tue 2026-05-05 11:00"},
+		{"Ascension Day", standard, "Wed 2026-05-13 16:00", "P2", "Wed 2026-05-13 16:30", "Fri 2026-05-15 11:00"},
+		{"Ascension Day on 5 May", standard, "Wed 2016-05-04 16:00", "P2", "Wed 2016-05-04 16:30", "Fri 2016-05-06 11:00"},
+		{"Whit Monday", standard, "Fri 2026-05-22 16:00", "P2", "Fri 2026-05-22 16:30", "Tue 2026-05-26 11:00"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			clock := sla.Start(moment(t, tc.opened), tc.priority)
@@ -108,57 +108,57 @@ func TestPausesPrioritiesAndReopening(t *testing.T) {
 		want  string
 	}{
 		{
-			"a pause of an hour", &standard,
+			"a pause of an hour", standard,
 			sla.Start(at("Tue 2026-06-02 09:00"), "P2").Pause(at("Tue 2026-06-02 10:00")).Resume(at("Tue 2026-06-02 11:00")),
 			"Tue 2026-06-02 14:00",
 		},
 		{
-			"a pause outside service hours costs nothing", &standard,
+			"a pause outside service hours costs nothing", standard,
 			sla.Start(at("Tue 2026-06-02 16:00"), "P2").Pause(at("Tue 2026-06-02 18:00")).Resume(at("Wed 2026-06-03 07:00")),
 			"Wed 2026-06-03 11:00",
 		},
 		{
-			"while it stands still the clock is taken to run on", &standard,
+			"while it stands still the clock is taken to run on", standard,
 			sla.Start(at("Tue 2026-06-02 09:00"), "P2").Pause(at("Tue 2026-06-02 10:00")),
 			"Tue 2026-06-02 13:00",
 		},
 		{
-			"a pause after the deadline does not move it", &standard,
+			"a pause after the deadline does not move it", standard,
 			sla.Start(at("Tue 2026-06-02 09:00"), "P2").Pause(at("Tue 2026-06-02 15:00")).Resume(at("Tue 2026-06-02 16:00")),
 			"Tue 2026-06-02 13:00",
 		},
 		{
-			"a pause moves the same time next service day", &standard,
+			"a pause moves the same time next service day", standard,
 			sla.Start(at("Tue 2026-06-02 10:00"), "P3").Pause(at("Tue 2026-06-02 11:00")).Resume(at("Tue 2026-06-02 13:00")),
 			"Wed 2026-06-03 12:00",
 		},
 		{
-			"a higher priority counts what was used", &standard,
+			"a higher priority counts what was used", standard,
 			sla.Start(at("Tue 2026-06-02 09:00"), "P3").Reprioritise(at("Tue 2026-06-02 12:00"), "P1"),
 			"Tue 2026-06-02 13:00",
 		},
 		{
-			"a lower priority has its whole time from the start", &standard,
+			"a lower priority has its whole time from the start", standard,
 			sla.Start(at("Tue 2026-06-02 09:00"), "P1").Reprioritise(at("Tue 2026-06-02 12:00"), "P3"),
 			"Wed 2026-06-03 09:00",
 		},
 		{
-			"what passed in service hours stays counted so when P1 runs around the clock", &round,
+			"what passed in service hours stays counted so when P1 runs around the clock", round,
 			sla.Start(at("Fri 2026-06-05 16:00"), "P3").Reprioritise(at("Sat 2026-06-06 20:00"), "P1"),
 			"Sat 2026-06-06 23:00",
 		},
 		{
-			"reopened on another day", &standard,
+			"reopened on another day", standard,
 			sla.Start(at("Tue 2026-06-02 09:00"), "P2").Pause(at("Tue 2026-06-02 12:00")).Resume(at("Thu 2026-06-04 16:30")),
 			"Fri 2026-06-05 08:30",
 		},
 		{
-			"a wall clock set back takes nothing away", &standard,
+			"a wall clock set back takes nothing away", standard,
 			sla.Start(at("Tue 2026-06-02 09:00"), "P2").Pause(at("Tue 2026-06-02 08:00")).Resume(at("Tue 2026-06-02 08:30")),
 			"Tue 2026-06-02 13:00",
 		},
 		{
-			"a priority that the level no longer has", &standard,
+			"a priority that the level no longer has", standard,
 			sla.Start(at("Tue 2026-06-02 09:00"), "P2").Reprioritise(at("Tue 2026-06-02 10:00"), "gone"),
 			"",
 		},
@@ -178,13 +178,13 @@ func TestWarningBeforeADeadline(t *testing.T) {
 }
 
 // anyLevel draws one of three levels with different hours.
-func anyLevel(t *rapid.T) sla.Level {
+func anyLevel(t *rapid.T) *sla.Level {
 	lunch, err := sla.Parse("lunch.yaml", replace(sla.DefaultFile(),
 		"friday: 08:00-17:00", "friday: 00:30-02:45, 13:00-24:00\n  sunday: 00:00-24:00"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rapid.SampledFrom([]sla.Level{sla.Default(), contracted(t), lunch}).Draw(t, "level")
+	return rapid.SampledFrom([]*sla.Level{sla.Default(), contracted(t), lunch}).Draw(t, "level")
 }
 
 // anyTime draws a time near a change of the clocks, a holiday, or anywhere.

@@ -12,14 +12,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	_ "time/tzdata" // service hours are local times, also on machines without a zone database
 )
 
 //go:embed default.yaml
 var defaultYAML []byte
 
-// Level is a service level, as Parse read it. It does not change afterwards, so it
-// may be copied and used by several goroutines.
+// Level is a service level, as Parse read it. It does not change afterwards, so that
+// several goroutines may use it.
 type Level struct {
 	name       string
 	priorities []Priority
@@ -49,7 +50,7 @@ type Priority struct {
 }
 
 // Default returns the service level of a customer that agreed to nothing else.
-func Default() Level {
+func Default() *Level {
 	l, err := Parse("default.yaml", defaultYAML)
 	if err != nil {
 		panic(err) // it is embedded, and a test parses it
@@ -66,6 +67,9 @@ func (l *Level) Name() string { return l.name }
 // Zone returns the name of the time zone of the service hours, as in the IANA
 // database.
 func (l *Level) Zone() string { return l.service.loc.String() }
+
+// Location returns the time zone of the service hours, to show times in.
+func (l *Level) Location() *time.Location { return l.service.loc }
 
 // Priorities returns the priorities, the most pressing first.
 func (l *Level) Priorities() []Priority { return slices.Clone(l.priorities) }

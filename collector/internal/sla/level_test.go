@@ -55,16 +55,16 @@ func TestPriority(t *testing.T) {
 		impact, urgency, want string
 		err                   string
 	}{
-		{&standard, "high", "high", "P1", ""},
-		{&standard, "high", "medium", "P2", ""},
-		{&standard, "medium", "high", "P2", ""},
-		{&standard, "medium", "medium", "P3", ""},
-		{&standard, "low", "low", "P4", ""},
-		{&standard, "huge", "low", "P3", `impact "huge" is not one of high, medium, low`},
-		{&standard, "low", "", "P3", `urgency "" is not one of high, medium, low`},
-		{&five, "company", "now", "production-blocking", ""},
-		{&five, "department", "this week", "minor", ""},
-		{&five, "person", "some day", "low", ""},
+		{standard, "high", "high", "P1", ""},
+		{standard, "high", "medium", "P2", ""},
+		{standard, "medium", "high", "P2", ""},
+		{standard, "medium", "medium", "P3", ""},
+		{standard, "low", "low", "P4", ""},
+		{standard, "huge", "low", "P3", `impact "huge" is not one of high, medium, low`},
+		{standard, "low", "", "P3", `urgency "" is not one of high, medium, low`},
+		{five, "company", "now", "production-blocking", ""},
+		{five, "department", "this week", "minor", ""},
+		{five, "person", "some day", "low", ""},
 	} {
 		got, err := tc.level.Priority(tc.impact, tc.urgency)
 		if got != tc.want {
@@ -87,7 +87,7 @@ func TestTargetsReadAsTheyAreWritten(t *testing.T) {
 			t.Errorf("%q was written as %q, which reads as %v (%v)", s, target, again, err)
 		}
 	}
-	for _, s := range []string{"", "0h", "-4h", "4", "0 service days", "soon", "1000h1", "20000h", "9999 service days"} {
+	for _, s := range []string{"", "0h", "-4h", "4", "0 service days", "soon", "1000h1", "1001h", "9999 service days"} {
 		if target, err := sla.ParseTarget(s); err == nil {
 			t.Errorf("%q was read as %v", s, target)
 		}

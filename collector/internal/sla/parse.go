@@ -74,22 +74,22 @@ type parser struct {
 
 // Parse reads a service level. Unknown keys are errors; every error starts with the
 // file's name and the line, and all of them are reported at once.
-func Parse(name string, data []byte) (Level, error) {
+func Parse(name string, data []byte) (*Level, error) {
 	p := parser{file: name}
 	var f file
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&f); err != nil {
-		return Level{}, p.yamlError(err)
+		return nil, p.yamlError(err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return Level{}, fmt.Errorf("%s: more than one document; a service level is one file", name)
+		return nil, fmt.Errorf("%s: more than one document; a service level is one file", name)
 	}
 	p.read(&f)
 	if err := errors.Join(p.errs...); err != nil {
-		return Level{}, err
+		return nil, err
 	}
-	return p.level, nil
+	return &p.level, nil
 }
 
 func (p *parser) bad(line int, format string, args ...any) {

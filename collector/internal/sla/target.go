@@ -103,5 +103,6 @@ func ParseTarget(s string) (Target, error) {
 	return Target{}, fmt.Errorf("%q is not a time such as 15m, 4h, 2 service days, the same time next service day, or planned", s)
 }
 
-// maxWork bounds an amount of service time, so that no deadline takes long to find.
-const maxWork = 10000 * time.Hour
+// maxWork bounds an amount of service time: with a minute of service a week it still ends
+// within a calendar that other programs can read.
+const maxWork = 1000 * time.Hour

@@ -2,7 +2,12 @@
 // reported by a person: its life from opening to closing and the clock on it.
 package incident
 
-import "time"
+import (
+	"time"
+
+	"github.com/wacht-io/wacht/collector/internal/rules"
+	"github.com/wacht-io/wacht/collector/internal/sla"
+)
 
 // State is where an incident is in its life.
 type State string
@@ -13,6 +18,14 @@ const (
 	Open     State = "open"
 	Resolved State = "resolved"
 	Closed   State = "closed"
+)
+
+// How an incident was resolved. What is fixed was seen to be fine again; what is no
+// longer observed may be as bad as it was.
+const (
+	Fixed       = "fixed"
+	NotObserved = "not-observed"
+	ByPerson    = "person"
 )
 
 // Incident is one ticket, as it is stored and as the API answers it.
@@ -36,7 +49,10 @@ type Incident struct {
 	HostName string `json:"host_name,omitempty"`
 	Service  string `json:"service,omitempty"`
 	Check    string `json:"check,omitempty"`
+	// Instance tells apart checks of one kind on one host; most have none.
+	Instance string `json:"instance,omitempty"`
 	Item     string `json:"item,omitempty"`
+	// Rule is empty for what a person reported.
 	Rule     string `json:"rule,omitempty"`
 	Reporter string `json:"reporter,omitempty"`
 
@@ -53,7 +69,19 @@ type Incident struct {
 	Team        string `json:"team,omitempty"`
 	Flapping    bool   `json:"flapping,omitempty"`
 
+	// Opens is the level from which the rule opens an incident, Level what it says now
+	// and QuietSince since when it says that all is well (after a person resolved it).
+	Opens      rules.Level `json:"opens,omitzero"`
+	Level      rules.Level `json:"level,omitzero"`
+	QuietSince time.Time   `json:"quiet_since,omitzero"`
+	// Clock is the ledger that the deadlines are computed from.
+	Clock sla.Ledger `json:"clock,omitempty"`
+	// Told names the deadlines that were warned of or missed, so that each is told once.
+	Told []string `json:"told,omitempty"`
+
 	Timeline []Entry `json:"timeline,omitempty"`
+	// Dropped counts the timeline entries that were left out to keep it readable.
+	Dropped int `json:"timeline_dropped,omitempty"`
 	// Revision rises with every change, so that a reader can tell versions apart.
 	Revision int `json:"revision"`
 }
@@ -68,4 +96,48 @@ type Entry struct {
 	Text  string `json:"text,omitempty"`
 	// Why is the trace of the rule's or desk's decision.
 	Why string `json:"why,omitempty"`
+	// Evidence is what the check saw.
+	Evidence string `json:"evidence,omitempty"`
+}
+
+// What an entry of the timeline can say.
+const (
+	Opened         = "opened"
+	Occurred       = "occurred"
+	Worsened       = "worsened"
+	Eased          = "eased"
+	Unsure         = "unsure"
+	Flaps          = "flaps"
+	Recovered      = "recovered"
+	Reprioritised  = "reprioritised"
+	Taken          = "taken"
+	Commented      = "commented"
+	WasResolved    = "resolved"
+	Reopened       = "reopened"
+	WasClosed      = "closed"
+	RespondNear    = "respond-near"
+	RespondMissed  = "respond-missed"
+	ResolveNear    = "resolve-near"
+	ResolveMissed  = "resolve-missed"
+	EntriesDropped = "dropped"
+)
+
+// Wacht is who did what no person did.
+const Wacht = "wacht"
+
+// Breached reports whether the rule still says what opened the incident.
+func (in *Incident) Breached() bool {
+	return in.Level == rules.Critical || (in.Level == rules.Warning && in.Opens == rules.Warning)
+}
+
+// QuietFrom is since when neither the incident nor its cause was there; the zero time
+// when one of them is.
+func (in *Incident) QuietFrom() time.Time {
+	switch {
+	case in.State == Open || in.Breached():
+		return time.Time{}
+	case in.QuietSince.After(in.ResolvedAt):
+		return in.QuietSince
+	}
+	return in.ResolvedAt
 }
