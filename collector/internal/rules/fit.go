@@ -73,26 +73,42 @@ func median(values []float64) float64 {
 	return values[(n-1)/2]/2 + values[n/2]/2
 }
 
-// lastCleanUp finds the newest step away from the limit that ends a trend, and
-// returns the time of the point after it, or zero.
-func lastCleanUp(points []Point, dir float64) time.Time {
+// cleanUps finds the steps away from the limit that end a trend, and gives the time
+// of the second point after each: the first may hold points of both sides.
+func cleanUps(points []Point, dir float64) []time.Time {
 	if len(points) < 3 {
-		return time.Time{}
+		return nil
 	}
 	byValue := func(a, b Point) int { return cmp.Compare(a.Value, b.Value) }
 	spread := slices.MaxFunc(points, byValue).Value - slices.MinFunc(points, byValue).Value
-	steps := make([]float64, len(points)-1)
+	steps := make([]float64, len(points)-1) // positive away from the limit
+	sizes := make([]float64, len(steps))
 	for i := range steps {
-		steps[i] = math.Abs(points[i+1].Value - points[i].Value)
+		steps[i] = (points[i].Value - points[i+1].Value) * dir
+		sizes[i] = math.Abs(steps[i])
 	}
-	least := max(cleanUpShare*spread, cleanUpTimes*median(slices.Clone(steps)))
-	for i := len(points) - 2; i >= 0; i-- {
-		if (points[i].Value-points[i+1].Value)*dir > 0 && steps[i] >= least {
-			// The span of the step itself may hold points of both sides.
-			return points[min(i+2, len(points)-1)].At
+	least := max(cleanUpShare*spread, cleanUpTimes*median(sizes))
+	var found []time.Time
+	for i := range steps {
+		again := i+1 < len(steps) && steps[i+1] > 0 && steps[i+1] >= least // the same one goes on
+		if steps[i] > 0 && steps[i] >= least && !again {
+			found = append(found, points[min(i+2, len(points)-1)].At)
 		}
 	}
-	return time.Time{}
+	return found
+}
+
+// nextCleanUp says when, going by the longest time between clean-ups, another one can
+// be expected at the latest; zero when there were fewer than two.
+func nextCleanUp(found []time.Time) time.Time {
+	if len(found) < 2 {
+		return time.Time{}
+	}
+	var longest time.Duration
+	for i := range found[1:] {
+		longest = max(longest, found[i+1].Sub(found[i]))
+	}
+	return found[len(found)-1].Add(longest + longest/4)
 }
 
 // line is value = base + slope * seconds since origin.

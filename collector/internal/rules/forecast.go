@@ -157,7 +157,8 @@ func (f *Forecast) raises(res *ForecastResult, now time.Time, raised bool) tri {
 // The points are cut into at most 64 equal spans of time, each taken at its median,
 // so that a rotation of logs within one of them does not show. A step away from the
 // limit that is far larger than the others is a clean-up: what was before it is
-// forgotten. The slope is that of Theil and Sen, the median of the slopes between all
+// forgotten, and when several show that it is done regularly (rotated logs), a limit
+// that lies beyond the next one is not reached. The slope is that of Theil and Sen, the median of the slopes between all
 // pairs, which a third of outliers does not move
 // (https://en.wikipedia.org/wiki/Theil%E2%80%93Sen_estimator); the confidence is the
 // coefficient of determination of that line. The newest third must still go the same
@@ -175,14 +176,20 @@ func (f *Forecast) Eval(points []Point, now time.Time) ForecastResult {
 			Why: fmt.Sprintf("%s is %s and has reached %s", f.Metric, format(newest, f.unit), format(f.Limit, f.unit)),
 		}
 	}
-	if since := lastCleanUp(condense(known), dir); !since.IsZero() {
-		known = usable(known, since, now)
+	found := cleanUps(condense(known), dir)
+	if len(found) > 0 {
+		known = usable(known, found[len(found)-1], now)
 		if short, ok := f.tooShort(known); ok {
 			short.Verdict, short.Why = Restarted, "after a clean-up: "+short.Why
 			return short
 		}
 	}
-	return f.extrapolate(condense(known), newest, dir, now)
+	res := f.extrapolate(known, dir, now)
+	if next := nextCleanUp(found); res.Verdict == Reaches && now.Before(next) && res.ReachedAt.After(next) {
+		res.Verdict = Steady
+		res.Why += "; but it has been cleaned up regularly, and will be again by " + next.UTC().Format("2006-01-02")
+	}
+	return res
 }
 
 // tooShort says that there are not enough points, or that they span too little time.
@@ -211,10 +218,12 @@ func (f *Forecast) direction(points []Point) float64 {
 	return -1
 }
 
-func (f *Forecast) extrapolate(buckets []Point, newest, dir float64, now time.Time) ForecastResult {
+func (f *Forecast) extrapolate(points []Point, dir float64, now time.Time) ForecastResult {
+	buckets := condense(points)
+	newest := buckets[len(buckets)-1].Value
 	l := fit(buckets)
 	res := ForecastResult{
-		Verdict: Steady, PerDay: l.slope * 86400, Confidence: l.confidence(buckets), From: buckets[0].At,
+		Verdict: Steady, PerDay: l.slope * 86400, Confidence: l.confidence(buckets), From: points[0].At,
 	}
 	moves := f.moves(&res, now)
 	switch {

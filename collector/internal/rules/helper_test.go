@@ -3,6 +3,7 @@ package rules_test
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"testing"
 	"time"
 
@@ -141,3 +142,5 @@ func texts(out []rules.Transition) []string {
 	}
 	return names
 }
+
+func sizeOf(v any) uintptr { return reflect.TypeOf(v).Size() }
