@@ -2,6 +2,7 @@ package checktest
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -30,9 +31,7 @@ func (s suite) badParameters(t *testing.T) {
 
 func (s suite) with(name string, values ...string) checks.Params {
 	given := make(checks.Params, len(s.opts.Params)+1)
-	for k, v := range s.opts.Params {
-		given[k] = v
-	}
+	maps.Copy(given, s.opts.Params)
 	given[name] = values
 	return given
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/wacht-io/wacht/checks"
@@ -47,11 +48,12 @@ func (p proc) run(last any) (checks.Run, map[string]float64) {
 	}
 	figures := make(map[string]float64)
 	for _, m := range run.Results[0].Metrics {
-		name := m.Name
+		var name strings.Builder
+		name.WriteString(m.Name)
 		for _, l := range m.Labels {
-			name += "," + l.Value
+			name.WriteString("," + l.Value)
 		}
-		figures[name] = m.Value
+		figures[name.String()] = m.Value
 	}
 	return run, figures
 }

@@ -105,7 +105,7 @@ func TestRebootRequired(t *testing.T) {
 // What was installed before the start is in use.
 func TestInstalledBeforeTheStart(t *testing.T) {
 	root := machine(t, 0, map[string]string{"var/lib/rpm/x": "", "usr/lib64/libc.so.6": ""})
-	placed, err := os.Stat(filepath.Join(root, "usr/lib64/libc.so.6"))
+	placed, err := os.Stat(filepath.Join(root, "usr", "lib64", "libc.so.6"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,11 +118,12 @@ func TestInstalledBeforeTheStart(t *testing.T) {
 }
 
 func TestEvidenceListsAll(t *testing.T) {
-	long := strings.Repeat("package-with-a-long-name\xff\n", 3) + strings.Repeat("b", 1000) + "\nc\nd\n"
+	var long strings.Builder
+	long.WriteString(strings.Repeat("package-with-a-long-name\xff\n", 3) + strings.Repeat("b", 1000) + "\nc\nd\n")
 	for i := range 1000 {
-		long += fmt.Sprintf("package-%d\n", i)
+		fmt.Fprintf(&long, "package-%d\n", i)
 	}
-	got, _ := run(t, machine(t, days40, map[string]string{"run/reboot-required": "", "run/reboot-required.pkgs": long}))
+	got, _ := run(t, machine(t, days40, map[string]string{"run/reboot-required": "", "run/reboot-required.pkgs": long.String()}))
 	if !strings.Contains(got.Evidence, "c\nd\n") || len(got.Evidence) > checks.MaxEvidenceBytes {
 		t.Errorf("the evidence is %q", got.Evidence)
 	}
