@@ -43,35 +43,33 @@ func (s *Store) report(d Damage) {
 // logParts are the folders that together hold what is in no block yet.
 var logParts = [...]string{"wal", wlog.WblDirName, "chunks_head"}
 
-// openRepairing opens the TSDB. It lets the TSDB cut off a damaged end of its logs;
-// what it can't open is set aside: first the blocks that are damaged, then the logs.
+// openRepairing opens the TSDB. Blocks that are damaged are set aside before: the TSDB
+// would skip one whose meta.json is, without a word but in its log, and refuse to
+// start over another. It cuts off a damaged end of its logs itself; logs that it can't
+// open even then are set aside too.
 func (s *Store) openRepairing() (*generation, error) {
 	at := time.Now().UTC()
 	keep := filepath.Join(s.damagedDir(), at.Format("20060102T150405.000000000Z"))
-	logs := filepath.Join(keep, "logs")
-	if err := s.linkLogs(logs); err != nil {
+	if err := s.linkLogs(); err != nil {
 		return nil, fmt.Errorf("keeping the logs for the case that they are damaged: %w", err)
 	}
+	if err := s.setBlocksAside(at, keep); err != nil {
+		return nil, err
+	}
 	g, err := s.openTSDB()
-	if err != nil && !environmental(err) {
-		if s.setBlocksAside(at, keep) > 0 {
-			g, err = s.openTSDB()
-		}
+	switch {
+	case err == nil && corruptions(g.registry) > 0:
+		return g, s.reportLogs(at, keep, "a part could not be read; what came before it was kept")
+	case err == nil || environmental(err):
+		return g, errors.Join(err, s.dropLinks())
 	}
-	if err != nil && !environmental(err) {
-		why := err
-		if err := s.removeLogs(); err != nil {
-			return nil, errors.Join(why, err)
-		}
-		s.report(Damage{At: at, What: "logs", Why: why.Error(), Kept: logs})
-		g, err = s.openTSDB()
-		return g, err
+	if err := s.removeLogs(); err != nil {
+		return nil, err
 	}
-	if err == nil && corruptions(g.registry) > 0 {
-		s.report(Damage{At: at, What: "logs", Why: "a part could not be read; what came before it was kept", Kept: logs})
-		return g, nil
+	if err := s.reportLogs(at, keep, err.Error()); err != nil {
+		return nil, err
 	}
-	return g, errors.Join(err, s.dropLinks(keep, logs))
+	return s.openTSDB()
 }
 
 // environmental says that an error comes from the machine, not from the files, so
@@ -84,29 +82,35 @@ func environmental(err error) bool {
 	}, errno)
 }
 
-// setBlocksAside moves the blocks that can't be opened and returns how many.
-func (s *Store) setBlocksAside(at time.Time, keep string) (moved int) {
+// full says that an error means that the disk takes no more.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrDiskFull)
+}
+
+// setBlocksAside moves the blocks that can't be opened.
+func (s *Store) setBlocksAside(at time.Time, keep string) error {
 	entries, err := os.ReadDir(s.data())
 	if err != nil {
-		return 0
+		return fmt.Errorf("listing the blocks: %w", err)
 	}
 	for _, e := range entries {
 		if _, err := ulid.ParseStrict(e.Name()); err != nil {
 			continue
 		}
 		why := blockError(filepath.Join(s.data(), e.Name()))
-		if why == nil || environmental(why) {
+		if why == nil {
 			continue
+		}
+		if environmental(why) {
+			return fmt.Errorf("opening block %s: %w", e.Name(), why)
 		}
 		kept := filepath.Join(keep, e.Name())
-		if err := os.Rename(filepath.Join(s.data(), e.Name()), kept); err != nil {
-			s.logger.Error("A damaged block can't be set aside", "block", e.Name(), "error", err)
-			continue
+		if err := moveInto(keep, filepath.Join(s.data(), e.Name()), kept); err != nil {
+			return fmt.Errorf("setting a damaged block aside: %w", err)
 		}
-		moved++
 		s.report(Damage{At: at, What: "block " + e.Name(), Why: why.Error(), Kept: kept})
 	}
-	return moved
+	return nil
 }
 
 // blockError says why the TSDB can't open a block, or nil.
@@ -123,18 +127,41 @@ func blockError(dir string) (err error) {
 	return b.Close()
 }
 
-// linkLogs gives the files of the logs a second name in keep: the TSDB deletes what
-// it can't repair.
-func (s *Store) linkLogs(keep string) error {
+func moveInto(dir, from, to string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+// links is where the logs have a second name while the TSDB opens them.
+func (s *Store) links() string { return filepath.Join(s.damagedDir(), "opening") }
+
+// linkLogs gives the files of the logs a second name: the TSDB deletes what it can't
+// repair.
+func (s *Store) linkLogs() error {
+	if err := os.RemoveAll(s.links()); err != nil { // of a process that was killed
+		return err
+	}
 	for _, part := range logParts {
-		from, to := filepath.Join(s.data(), part), filepath.Join(keep, part)
+		to := filepath.Join(s.links(), part)
 		if err := os.MkdirAll(to, 0o750); err != nil {
 			return err
 		}
-		if err := linkFiles(from, to); err != nil {
+		if err := linkFiles(filepath.Join(s.data(), part), to); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// reportLogs keeps what linkLogs linked.
+func (s *Store) reportLogs(at time.Time, keep, why string) error {
+	kept := filepath.Join(keep, "logs")
+	if err := moveInto(keep, s.links(), kept); err != nil {
+		return fmt.Errorf("setting damaged logs aside: %w", err)
+	}
+	s.report(Damage{At: at, What: "logs", Why: why, Kept: kept})
 	return nil
 }
 
@@ -170,16 +197,18 @@ func (s *Store) removeLogs() error {
 	return nil
 }
 
-// dropLinks removes the second names of the logs, and the folders that are empty
-// then.
-func (s *Store) dropLinks(keep, logs string) error {
-	if err := os.RemoveAll(logs); err != nil {
-		return fmt.Errorf("removing the copy of the logs: %w", err)
+// dropLinks removes the second names of the logs, and the folder for damaged files
+// when nothing else is in it.
+func (s *Store) dropLinks() error {
+	if err := os.RemoveAll(s.links()); err != nil {
+		return fmt.Errorf("removing the second names of the logs: %w", err)
 	}
-	for _, dir := range []string{keep, s.damagedDir()} {
-		if err := os.Remove(dir); err != nil {
-			return nil //nolint:nilerr // it holds what was set aside
-		}
+	entries, err := os.ReadDir(s.damagedDir())
+	if err == nil && len(entries) == 0 {
+		err = os.Remove(s.damagedDir())
+	}
+	if err != nil {
+		return fmt.Errorf("removing the folder for damaged files: %w", err)
 	}
 	return nil
 }

@@ -87,6 +87,7 @@ type Store struct {
 	logger  *slog.Logger
 	metrics *metrics
 	journal *journal
+	lock    fileutil.Releaser
 	// freeSpace and datasync are the operating system's; tests put failures there.
 	freeSpace func(dir string) (uint64, error)
 
@@ -101,7 +102,8 @@ type Store struct {
 }
 
 // Open opens the history in dir, or makes it. Damaged files are repaired or set
-// aside in dir/damaged; Damage tells which.
+// aside in dir/damaged; Damage tells which. When the disk is too full to open it, the
+// Store answers ErrUnavailable until there is room.
 func Open(dir string, options Options) (*Store, error) {
 	return open(dir, options, freeSpace, fileutil.Fdatasync)
 }
@@ -115,11 +117,17 @@ func open(dir string, options Options, free func(string) (uint64, error), datasy
 	if err := os.MkdirAll(s.data(), 0o750); err != nil {
 		return nil, fmt.Errorf("making the history's folder: %w", err)
 	}
-	g, err := s.start()
+	lock, _, err := fileutil.Flock(filepath.Join(s.data(), "lock"))
 	if err != nil {
-		return nil, fmt.Errorf("opening the history in %s: %w", dir, err)
+		return nil, fmt.Errorf("locking the history in %s: %w", dir, err)
 	}
-	s.current = g
+	s.lock = lock
+	if s.current, err = s.start(); full(err) {
+		s.logger.Error("The disk is too full to open history; trying again until it is not", "error", err)
+		s.reopens.Go(s.keepOpening)
+	} else if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the history in %s: %w", dir, err), s.lock.Release())
+	}
 	if err := s.metrics.register(s.options.Registerer); err != nil {
 		return nil, errors.Join(fmt.Errorf("registering the history's metrics: %w", err), s.Close())
 	}
@@ -143,7 +151,7 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.journal.syncAll())
 	}
 	s.metrics.unregister(s.options.Registerer)
-	return errors.Join(err, s.journal.close())
+	return errors.Join(err, s.journal.close(), s.lock.Release())
 }
 
 // generation is one opening of the TSDB. References to series hold only within it.
@@ -195,6 +203,11 @@ func (s *Store) reopen(old *generation) {
 	if err := closeQuietly(old.db); err != nil {
 		s.logger.Warn("History closed with an error", "error", err)
 	}
+	s.keepOpening()
+}
+
+// keepOpening tries to open the TSDB until it works or the store is closed.
+func (s *Store) keepOpening() {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 30*time.Second) {
 		select {
 		case <-s.stopped.Done():

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"context"
 	"errors"
 	"math"
 	"os"
@@ -8,9 +9,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/fileutil"
@@ -50,13 +53,21 @@ func write(t *testing.T, s *Store, series *Series, samples map[int64]float64) Co
 // all returns every sample of the store, by series.
 func all(t *testing.T, s *Store) map[string]map[int64]float64 {
 	t.Helper()
-	q, err := s.Querier(math.MinInt64, math.MaxInt64)
+	got, err := readAll(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return got
+}
+
+func readAll(ctx context.Context, s *Store) (map[string]map[int64]float64, error) {
+	q, err := s.Querier(math.MinInt64, math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
 	defer q.Close()
 	got := map[string]map[int64]float64{}
-	set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchNotEqual, labels.MetricName, ""))
+	set := q.Select(ctx, false, nil, labels.MustNewMatcher(labels.MatchNotEqual, model.MetricNameLabel, ""))
 	for set.Next() {
 		samples := map[int64]float64{}
 		it := set.At().Iterator(nil)
@@ -64,12 +75,12 @@ func all(t *testing.T, s *Store) map[string]map[int64]float64 {
 			at, v := it.At()
 			samples[at] = v
 		}
+		if it.Err() != nil {
+			return nil, it.Err()
+		}
 		got[set.At().Labels().String()] = samples
 	}
-	if set.Err() != nil {
-		t.Fatal(set.Err())
-	}
-	return got
+	return got, set.Err()
 }
 
 func TestSeriesLabels(t *testing.T) {
@@ -157,6 +168,33 @@ func TestFullDiskIsRefusedAndRecovers(t *testing.T) {
 	}
 	free = 1 << 40
 	write(t, s, series, map[int64]float64{now(): 1})
+}
+
+func TestFullDiskAtOpen(t *testing.T) {
+	var full atomic.Bool
+	full.Store(true)
+	datasync := func(f *os.File) error {
+		if full.Load() {
+			return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: syscall.ENOSPC}
+		}
+		return fileutil.Fdatasync(f)
+	}
+	s, err := open(t.TempDir(), Options{}, freeSpace, datasync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	series := s.Series("free_bytes", disk)
+	b := s.Begin()
+	if err := errors.Join(b.Append(series, now(), 1), b.Commit(), s.Sync()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("while the disk is full: %v", err)
+	}
+	full.Store(false)
+	s.reopens.Wait()
+	write(t, s, series, map[int64]float64{now(): 1})
+	if err := s.Sync(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestFailedSyncWritesAgain(t *testing.T) {

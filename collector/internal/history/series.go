@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 
@@ -41,7 +42,7 @@ func (*Store) Series(metric string, of Subject, own ...checks.Label) *Series {
 		check += "/" + of.Instance
 	}
 	all := append(make([]labels.Label, 0, 6+len(own)),
-		labels.Label{Name: labels.MetricName, Value: MetricName(of.Check, metric)},
+		labels.Label{Name: model.MetricNameLabel, Value: MetricName(of.Check, metric)},
 		labels.Label{Name: "customer", Value: of.Customer},
 		labels.Label{Name: "site", Value: of.Site},
 		labels.Label{Name: "host", Value: of.Host},

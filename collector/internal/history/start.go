@@ -19,10 +19,10 @@ func (s *Store) start() (*generation, error) {
 		}
 	}
 	g, err := s.openRepairing()
-	if err != nil {
+	if g == nil {
 		return nil, err
 	}
-	if err := s.journal.syncAll(); err != nil {
+	if err := errors.Join(err, s.journal.syncAll()); err != nil {
 		return nil, errors.Join(err, closeQuietly(g.db))
 	}
 	s.metrics.tsdb.registry.Store(g.registry)
@@ -56,6 +56,8 @@ func (s *Store) tsdbOptions() *tsdb.Options {
 	o.MaxBlockDuration = max(o.MinBlockDuration, min(o.RetentionDuration/10, (31*24*time.Hour).Milliseconds()))
 	o.OutOfOrderTimeWindow = s.options.OutOfOrder.Milliseconds()
 	o.WALCompression = compression.Snappy
+	// A TSDB that fails to open does not give its lock back; the store holds it.
+	o.NoLockfile = true
 	return o
 }
 

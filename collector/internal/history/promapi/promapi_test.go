@@ -123,7 +123,7 @@ func TestAnswersAsPrometheusDoes(t *testing.T) {
 	if err := os.CopyFS(copied, os.DirFS(filepath.Join(dir, "tsdb"))); err != nil {
 		t.Fatal(err)
 	}
-	real := prometheustest.Start(t, copied, "storage: {tsdb: {out_of_order_time_window: 4d}}\n")
+	genuine := prometheustest.Start(t, copied, "storage: {tsdb: {out_of_order_time_window: 4d}}\n")
 	ours := New(s, Options{}).HandlerOfAll()
 	for _, question := range []string{
 		instant(`wacht_disk_free_bytes`),
@@ -155,8 +155,8 @@ func TestAnswersAsPrometheusDoes(t *testing.T) {
 		match("/api/v1/series", `{a=""}`), match("/api/v1/labels", `{`),
 	} {
 		got := ask(t, ours, question)
-		want := askServer(t, real+question)
-		got.Data, want.Data = comparable(question, got.Data), comparable(question, want.Data)
+		want := askServer(t, genuine+question)
+		got.Data, want.Data = agreed(question, got.Data), agreed(question, want.Data)
 		// The wording of the parser's errors is the release's, and so are capitals.
 		got.Error, want.Error = strings.ToLower(got.Error), strings.ToLower(want.Error)
 		if got.Code == http.StatusBadRequest && strings.Contains(question, "match") {
@@ -183,9 +183,9 @@ func askServer(t *testing.T, address string) reply {
 	return r
 }
 
-// comparable rounds numbers to what two releases agree on, and sorts lists of series
+// agreed rounds numbers to what two releases agree on, and sorts lists of series
 // unless the question asks for an order.
-func comparable(question string, data any) any {
+func agreed(question string, data any) any {
 	data = rounded(data)
 	if !strings.Contains(question, "topk") && !strings.Contains(question, "sort") {
 		sortSeries(data)

@@ -5,6 +5,8 @@ package prometheustest
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -34,8 +36,10 @@ func Start(t testing.TB, data, config string) string {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "--config.file="+file, "--storage.tsdb.path="+data, "--web.listen-address=127.0.0.1:0",
-		"--storage.tsdb.retention.time=10y")
+	cmd := exec.CommandContext(t.Context(), path, "--config.file="+file, "--storage.tsdb.path="+data,
+		"--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=10y")
+	// The context ends just before the clean-up.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	logs, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -45,11 +49,8 @@ func Start(t testing.TB, data, config string) string {
 	}
 	read := make(chan struct{})
 	t.Cleanup(func() {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Log(err)
-		}
 		<-read
-		if err := cmd.Wait(); err != nil {
+		if err := cmd.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 			t.Log("prometheus:", err)
 		}
 	})
@@ -82,7 +83,7 @@ func follow(logs io.Reader, ready chan<- string) {
 // CheckMetrics lets promtool judge metrics in the text format.
 func CheckMetrics(t testing.TB, text []byte) {
 	t.Helper()
-	cmd := exec.Command(program(t, "promtool"), "check", "metrics")
+	cmd := exec.CommandContext(t.Context(), program(t, "promtool"), "check", "metrics")
 	cmd.Stdin = bytes.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
