@@ -1,0 +1,28 @@
+//go:build unix
+
+package config
+
+import (
+	"os"
+
+	"github.com/wacht-io/wacht/agent/agentpb"
+)
+
+const (
+	defaultPath       = "/etc/wacht/agent.yaml"
+	defaultStateDir   = "/var/lib/wacht-agent"
+	defaultSecretsDir = "/etc/wacht/secrets"
+)
+
+// detectRole takes a machine with a battery for a workstation: it may sleep.
+func detectRole() agentpb.Role {
+	entries, _ := os.ReadDir("/sys/class/power_supply")
+	for _, e := range entries {
+		kind, _ := os.ReadFile("/sys/class/power_supply/" + e.Name() + "/type")
+		scope, _ := os.ReadFile("/sys/class/power_supply/" + e.Name() + "/scope")
+		if string(kind) == "Battery\n" && string(scope) != "Device\n" { // a mouse's battery is Device
+			return agentpb.Role_WORKSTATION
+		}
+	}
+	return agentpb.Role_SERVER
+}

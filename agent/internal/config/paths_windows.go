@@ -1,0 +1,12 @@
+package config
+
+import "github.com/wacht-io/wacht/agent/agentpb"
+
+const (
+	defaultPath       = `C:\ProgramData\Wacht\agent.yaml`
+	defaultStateDir   = `C:\ProgramData\Wacht\agent`
+	defaultSecretsDir = `C:\ProgramData\Wacht\secrets`
+)
+
+// detectRole cannot tell: the file says it.
+func detectRole() agentpb.Role { return agentpb.Role_SERVER }
