@@ -44,9 +44,8 @@ type Common struct {
 	Name string `yaml:"name"`
 	// Type is a kind of channel: webhook or smtp.
 	Type string `yaml:"type"`
-	// Customers, Priorities and Events say what the channel hears of. Without
-	// customers or priorities it hears of all; without events of what opens, worsens,
-	// escalates, reopens and resolves.
+	// Customers, Priorities and Events say what the channel hears of; without them it
+	// hears of all. A fallback hears of what could not be delivered in any case.
 	Customers  []string `yaml:"customers"`
 	Priorities []string `yaml:"priorities"`
 	Events     []string `yaml:"events"`

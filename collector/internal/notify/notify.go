@@ -50,11 +50,7 @@ func (r *Router) Route(now time.Time, n Notice) []Delivery {
 }
 
 func (c Common) hears(n Notice) bool {
-	events := c.Events
-	if len(events) == 0 {
-		events = notice.Usual()
-	}
-	return slices.Contains(events, n.Event) &&
+	return holds(c.Events, n.Event) &&
 		holds(c.Customers, n.Incident.Customer) && holds(c.Priorities, n.Incident.Priority)
 }
 

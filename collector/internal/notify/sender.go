@@ -106,6 +106,9 @@ func NewSender(o SenderOptions) (*Sender, error) {
 // must outlive it. What was not sent stays in the outbox.
 func (s *Sender) Run(ctx context.Context) error {
 	stored, err := s.load(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("reading the outbox: %w", err)
 	}

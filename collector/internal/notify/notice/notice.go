@@ -17,37 +17,28 @@ import (
 	"github.com/wacht-io/wacht/collector/internal/store"
 )
 
-// Events of an incident that a channel can ask for. Undelivered is told to the
-// fallback of a channel that could not deliver.
-const (
-	Opened      = "opened"
-	Worsened    = "worsened"
-	Escalated   = "escalated"
-	Reopened    = "reopened"
-	Resolved    = "resolved"
-	Closed      = "closed"
-	Taken       = "taken"
-	Commented   = "commented"
-	Occurred    = "occurred"
-	Undelivered = "undelivered"
-)
+// Undelivered is told to the fallback of a channel that could not deliver.
+const Undelivered = "undelivered"
 
-// Events lists all events; Usual those that a channel hears of unless it says which.
+// Events lists what is told of incidents, in the words of package incident.
 func Events() []string {
-	return append(Usual(), Closed, Taken, Commented, Occurred)
+	return []string{
+		"opened", "reopened", "resolved", "reprioritised",
+		"respond-near", "respond-missed", "resolve-near", "resolve-missed", Undelivered,
+	}
 }
 
-// Usual lists what a channel hears of unless it says which.
-func Usual() []string { return []string{Opened, Worsened, Escalated, Reopened, Resolved, Undelivered} }
-
 // Notice is something that happened to an incident and that people may want to know.
+// It has the fields of a notice of the desk.
 type Notice struct {
+	// Key is the same when the same thing is told again.
+	Key   string    `json:"key"`
 	Event string    `json:"event"`
 	At    time.Time `json:"at"`
-	// Incident is as it was then, without its timeline.
+	// Incident is as it was then; a delivery leaves its timeline out.
 	Incident incident.Incident `json:"incident"`
-	// Lines say it in words, each a sentence or a "name: value".
-	Lines []string `json:"lines,omitempty"`
+	// Lines say it in words: first what happened, then the reason, then the deadlines.
+	Lines []string `json:"lines"`
 }
 
 // State is where a delivery is.
@@ -79,10 +70,10 @@ type Delivery struct {
 	DeadAt    time.Time `json:"dead_at,omitzero"`
 }
 
-// New makes the pending delivery of a notice to a channel. The same notice and
-// channel give the same key, and at the same time the same id.
+// New makes the pending delivery of a notice to a channel. The same key of a notice
+// gives the same key of the delivery, and at the same time the same id.
 func New(now time.Time, n Notice, channel string) Delivery {
-	return keyed(now, n, channel, n.Incident.Customer, n.Incident.Number, fmt.Sprint(n.Incident.Revision), n.Event)
+	return keyed(now, n, channel, n.Incident.Customer, n.Key)
 }
 
 // Instead makes the delivery that tells another channel of a dead one.
@@ -90,7 +81,7 @@ func (d Delivery) Instead(now time.Time, channel string) Delivery {
 	n := d.Notice
 	n.Event, n.At = Undelivered, now
 	n.Lines = append([]string{
-		fmt.Sprintf("Channel %s could not deliver this (%s): %s", d.Channel, d.Notice.Event, d.LastError),
+		fmt.Sprintf("Channel %s could not tell that %s: %s", d.Channel, n.Incident.Number, d.Notice.Event), d.LastError,
 	}, n.Lines...)
 	return keyed(now, n, channel, d.Key)
 }

@@ -16,11 +16,14 @@ import (
 	"github.com/wacht-io/wacht/collector/internal/notify/notice"
 )
 
+// opened is the event that starts a thread.
+const opened = "opened"
+
 // subject names the incident the same way in every mail, so that programs which sort
 // by subject keep the thread together, and the event behind it.
 func subject(n notice.Notice) string {
 	s := fmt.Sprintf("[%s] %s %s", n.Incident.Priority, n.Incident.Number, n.Incident.Title)
-	if n.Event != notice.Opened {
+	if n.Event != opened {
 		s += " (" + n.Event + ")"
 	}
 	return clean(s)
@@ -43,7 +46,7 @@ func (c *channel) thread(m *gomail.Msg, d notice.Delivery) {
 	in := d.Notice.Incident
 	sum := sha256.Sum256([]byte(in.Customer + "\x00" + in.Number + "\x00" + d.Channel))
 	root := "wacht.incident." + hex.EncodeToString(sum[:12]) + "@" + domain
-	if d.Notice.Event == notice.Opened {
+	if d.Notice.Event == opened {
 		m.SetMessageIDWithValue(root)
 		return
 	}
@@ -64,7 +67,10 @@ type fact struct{ Name, Value string }
 
 func newView(n notice.Notice, link string) view {
 	in := n.Incident
-	v := view{Title: fmt.Sprintf("%s %s: %s", in.Number, n.Event, in.Title), Lines: n.Lines}
+	v := view{Title: fmt.Sprintf("%s %s: %s", in.Number, n.Event, in.Title)}
+	if len(n.Lines) > 0 {
+		v.Title, v.Lines = n.Lines[0], n.Lines[1:]
+	}
 	for _, f := range []fact{
 		{"Customer", in.Customer}, {"Site", in.Site}, {"Host", firstOf(in.HostName, in.Host)},
 		{"Check", strings.TrimSpace(in.Check + " " + in.Item)}, {"Service", in.Service},
