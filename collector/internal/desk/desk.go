@@ -155,7 +155,7 @@ func (d *Desk) Due() time.Time { return d.nextTimer() }
 // when the answer is false.
 func (d *Desk) Reconcile(now time.Time, levels func(Key) (rules.Level, bool)) Effects {
 	t := d.turn(now, nil)
-	for _, tk := range d.openTickets(func(tk *ticket) bool { return tk.Rule != "" }) {
+	for _, tk := range d.openTickets((*ticket).ruled) {
 		level, known := levels(KeyOf(&tk.Incident))
 		switch {
 		case !known && tk.Rule != RuleSilent:
@@ -192,6 +192,9 @@ func (d *Desk) Silent(host string) bool {
 	tk := d.find(Key{Host: host, Rule: RuleSilent})
 	return tk != nil && tk.Level == rules.Critical
 }
+
+// ruled reports whether rules say when the ticket ends, and not people alone.
+func (t *ticket) ruled() bool { return t.Rule != "" && !t.Held }
 
 // copy returns the incident as it is now. Appending to its timeline does not reach
 // into the desk's.

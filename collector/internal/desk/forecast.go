@@ -81,7 +81,7 @@ func (t *turn) newProblem(b *breach, why string) *problem.Problem {
 		why += "\n" + err.Error() + "; the service level gives " + priority
 	}
 	p := &problem.Problem{
-		Number: t.num.NextProblem(), Title: clip(b.Title, MaxTitle),
+		Number: t.num.NextProblem(), Title: clip(b.Title),
 		Category: cmp.Or(b.Category, "other"), Impact: b.Impact, Urgency: b.Urgency, Priority: priority,
 		Customer: t.d.customer, Site: b.Subject.Site, Host: b.key.Host, HostName: b.HostName,
 		Check: b.key.Check, Instance: b.key.Instance, Item: b.key.Item, Rule: b.key.Rule,

@@ -12,7 +12,18 @@ import (
 // workstation is the role of a machine that may sleep.
 const workstation = "workstation"
 
+// hasID keeps what is about no host from meaning every ticket without one.
+func hasID(host string) error {
+	if host == "" {
+		return fmt.Errorf("%w host: its id is missing", ErrInvalid)
+	}
+	return nil
+}
+
 func (ev HostSilent) handle(t *turn) error {
+	if err := hasID(ev.Host); err != nil {
+		return err
+	}
 	k := Key{Host: ev.Host, Rule: RuleSilent}
 	if ev.Role == workstation {
 		t.why(k, Ignored, "", "silent: a workstation may sleep")
@@ -33,6 +44,9 @@ func (ev HostSilent) handle(t *turn) error {
 }
 
 func (ev HostBack) handle(t *turn) error {
+	if err := hasID(ev.Host); err != nil {
+		return err
+	}
 	k := Key{Host: ev.Host, Rule: RuleSilent}
 	why := "it is heard of again"
 	if tk := t.d.find(k); tk != nil && tk.State == incident.Open {
@@ -44,14 +58,17 @@ func (ev HostBack) handle(t *turn) error {
 	return nil
 }
 
-// handle ends what rules opened about the host. What people reported about it stays:
-// they know whether it is over.
+// handle ends what rules opened about the host. What people reported or reopened about
+// it stays: they know whether it is over.
 func (ev HostRevoked) handle(t *turn) error {
+	if err := hasID(ev.Host); err != nil {
+		return err
+	}
 	why := "its host is not watched any more"
 	if ev.By != "" {
-		why += ": revoked by " + clip(ev.By, MaxName)
+		why += ": revoked by " + clip(ev.By)
 	}
-	for _, tk := range t.d.openTickets(func(tk *ticket) bool { return tk.Host == ev.Host && tk.Rule != "" }) {
+	for _, tk := range t.d.openTickets(func(tk *ticket) bool { return tk.Host == ev.Host && tk.ruled() }) {
 		tk.Level = rules.Stale
 		t.endTicket(tk, incident.NotObserved, why)
 	}

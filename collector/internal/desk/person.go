@@ -27,9 +27,8 @@ var (
 
 // Limits of what people write. A text in excess is refused, never cut.
 const (
-	MaxTitle = 200      // characters
-	MaxName  = 200      // characters of a name, a service, a team
-	MaxText  = 16 << 10 // bytes of a description or comment
+	MaxLine = 200      // characters of a title, a name, a service
+	MaxText = 16 << 10 // bytes of a description or comment
 )
 
 // Kinds are the kinds of incident.
@@ -68,12 +67,12 @@ func (t *turn) reported(r *Report) (incident.Incident, error) {
 		priorityErr = fmt.Errorf("%w %w", ErrInvalid, priorityErr)
 	}
 	err := errors.Join(
-		line("title", &in.Title, MaxTitle, true),
-		line("reporter", &in.Reporter, MaxName, true),
-		line("site", &in.Site, MaxName, false),
-		line("host", &in.HostName, MaxName, false),
-		line("service", &in.Service, MaxName, false),
-		line("team", &in.Team, MaxName, false),
+		line("title", &in.Title, true),
+		line("reporter", &in.Reporter, true),
+		line("site", &in.Site, false),
+		line("host", &in.HostName, false),
+		line("service", &in.Service, false),
+		line("team", &in.Team, false),
 		text("description", &in.Description, false),
 		oneOf("kind", in.Kind, Kinds()),
 		oneOf("category", in.Category, Categories()),
@@ -84,7 +83,7 @@ func (t *turn) reported(r *Report) (incident.Incident, error) {
 
 func (a Act) handle(t *turn) error {
 	if err := errors.Join(
-		line("name", &a.By, MaxName, true),
+		line("name", &a.By, true),
 		text("text", &a.Text, a.Action == Comment),
 		oneOf("action", string(a.Action), []string{string(Take), string(Comment), string(Resolve), string(Close), string(Reopen)}),
 	); err != nil {
@@ -92,7 +91,7 @@ func (a Act) handle(t *turn) error {
 	}
 	tk := t.d.tickets[a.Number]
 	if tk == nil {
-		return fmt.Errorf("%q: %w", clip(a.Number, MaxName), ErrNotFound)
+		return fmt.Errorf("%q: %w", clip(a.Number), ErrNotFound)
 	}
 	if err := Allows(&tk.Incident, a.Action); err != nil {
 		return err
@@ -170,12 +169,13 @@ func (t *turn) act(tk *ticket, a *Act) {
 		if tk.Breached() {
 			e.Why = "its rule still says " + tk.Level.String() + "; a new breach reopens it"
 		}
-		tk.Incident.Resolve(e, incident.ByPerson)
+		tk.Resolve(e, incident.ByPerson)
 		t.tell(tk, incident.WasResolved, reasonOf(e))
 	case Close:
-		tk.Incident.Close(e)
+		tk.Close(e)
 	case Reopen:
-		tk.Incident.Reopen(t.d.cfg.Level, e)
+		tk.Held = tk.Rule != "" && !tk.Breached()
+		tk.Reopen(t.d.cfg.Level, e)
 		t.tell(tk, incident.Reopened, reasonOf(e))
 	}
 }
@@ -192,13 +192,13 @@ func (t *turn) when(tk *ticket, at time.Time) time.Time {
 }
 
 // line checks a text of one line, and trims it.
-func line(name string, s *string, limit int, required bool) error {
+func line(name string, s *string, required bool) error {
 	*s = strings.TrimSpace(*s)
 	switch n := utf8.RuneCountInString(*s); {
 	case *s == "" && required:
 		return fmt.Errorf("%w %s: it is missing", ErrInvalid, name)
-	case n > limit:
-		return fmt.Errorf("%w %s: it has %d characters; at most %d are allowed", ErrInvalid, name, n, limit)
+	case n > MaxLine:
+		return fmt.Errorf("%w %s: it has %d characters; at most %d are allowed", ErrInvalid, name, n, MaxLine)
 	case !utf8.ValidString(*s):
 		return fmt.Errorf("%w %s: it is not UTF-8", ErrInvalid, name)
 	case strings.ContainsFunc(*s, unicode.IsControl):
@@ -227,23 +227,23 @@ func oneOf(name, value string, allowed []string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return fmt.Errorf("%w %s: %q is not one of %s", ErrInvalid, name, clip(value, MaxName), strings.Join(allowed, ", "))
+	return fmt.Errorf("%w %s: %q is not one of %s", ErrInvalid, name, clip(value), strings.Join(allowed, ", "))
 }
 
 // machineText makes a program's text fit to be kept: unlike a person, it can't be asked
 // to write it again.
 func machineText(s string) string { return strings.ToValidUTF8(s, "�") }
 
-// clip makes a program's text one line of at most so many characters.
-func clip(s string, limit int) string {
+// clip makes a program's text one line of at most MaxLine characters.
+func clip(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, machineText(s))
-	if utf8.RuneCountInString(s) <= limit {
+	if utf8.RuneCountInString(s) <= MaxLine {
 		return s
 	}
-	return string([]rune(s)[:limit-1]) + "…"
+	return string([]rune(s)[:MaxLine-1]) + "…"
 }

@@ -363,6 +363,9 @@ func TestWhatAPersonCannotDo(t *testing.T) {
 		{"impact", with(func(r *desk.Report) { r.Impact = "huge" }), desk.ErrInvalid, `invalid impact "huge" is not one of high, medium, low`},
 		{"kind", with(func(r *desk.Report) { r.Kind = "riot" }), desk.ErrInvalid, `invalid kind: "riot" is not one of incident, question`},
 		{"category", with(func(r *desk.Report) { r.Category = "riot" }), desk.ErrInvalid, `invalid category: "riot" is not one of login`},
+		{"a host without an id", desk.HostRevoked{}, desk.ErrInvalid, "invalid host: its id is missing"},
+		{"a silence of no host", desk.HostSilent{}, desk.ErrInvalid, "invalid host: its id is missing"},
+		{"a return of no host", desk.HostBack{}, desk.ErrInvalid, "invalid host: its id is missing"},
 		{"another customer", with(func(r *desk.Report) { r.Customer = "other" }), nil, `a report of customer "other" at the desk of "acme"`},
 		{"another customer's host", space(rules.Critical, func(ev *desk.CheckTransition) { ev.Subject.Customer = "other" }), nil, "at the desk of"},
 	} {
@@ -404,6 +407,18 @@ func TestAnOlderIncidentIsNotReopenedBesideANewerOne(t *testing.T) {
 	}
 }
 
+func TestWhatAPersonReopensIsEndedByAPersonOrAnotherBreach(t *testing.T) {
+	fine := func(desk.Key) (rules.Level, bool) { return rules.OK, true }
+	s := tell(t).do(space(rules.Critical)).do(space(rules.OK)).do(act("INC-000001", desk.Reopen, "Still slow"))
+	s.record(s.desk.Reconcile(s.now, fine))
+	s.do(space(rules.Warning)).do(space(rules.OK)).do(desk.HostRevoked{Host: "h1"})
+	s.expect("INC-000001", incident.Open, 1)
+	s.do(space(rules.Critical)).do(space(rules.OK))
+	if in := s.expect("INC-000001", incident.Resolved, 1); in.Ending != incident.Fixed {
+		t.Errorf("ended as %s", in.Ending)
+	}
+}
+
 func TestAPersonReports(t *testing.T) {
 	s := tell(t).do(desk.Report{
 		Title: " No mail ", Description: "Since\nthis morning", Customer: "acme", Site: "Utrecht", Service: "mailbox",
@@ -417,7 +432,7 @@ func TestAPersonReports(t *testing.T) {
 		t.Error(got)
 	}
 	// Nothing that rules say touches it.
-	s.do(desk.HostRevoked{Host: ""}).do(space(rules.OK))
+	s.do(desk.HostRevoked{Host: "h1"}).do(space(rules.OK))
 	s.record(s.desk.Reconcile(s.now, func(desk.Key) (rules.Level, bool) { return rules.OK, true }))
 	s.expect("INC-000001", incident.Open, 1)
 }
@@ -598,7 +613,8 @@ func TestTheTimelineIsBounded(t *testing.T) {
 func TestACopyIsNotChangedLater(t *testing.T) {
 	s := tell(t).do(space(rules.Critical))
 	first := s.incidents["INC-000001"]
-	mine := append(first.Timeline, incident.Entry{Event: "mine"})
+	mine := first.Timeline
+	mine = append(mine, incident.Entry{Event: "mine"})
 	s.later(20 * time.Minute).do(act("INC-000001", desk.Comment, "theirs"))
 	if first.Revision != 1 || len(first.Timeline) != 1 || len(first.Told) != 0 || mine[1].Event != "mine" {
 		t.Errorf("%+v", first)

@@ -94,7 +94,7 @@ func (t *turn) reopens(tk *ticket) bool {
 func (t *turn) openBreach(before *ticket, b *breach) {
 	e := b.entry()
 	in := incident.Incident{
-		Title: clip(b.Title, MaxTitle), Description: machineText(b.Summary), Kind: "incident",
+		Title: clip(b.Title), Description: machineText(b.Summary), Kind: "incident",
 		Category: cmp.Or(b.Category, "other"), Impact: b.Impact, Urgency: b.Urgency,
 		Site: b.Subject.Site, Host: b.key.Host, HostName: b.HostName,
 		Check: b.key.Check, Instance: b.key.Instance, Item: b.key.Item, Rule: b.key.Rule,
@@ -122,7 +122,7 @@ func (t *turn) reopen(tk *ticket, b *breach) {
 	e.At = t.now
 	tk.Opens, tk.Level, tk.Flapping = b.opens, b.Transition.To, b.Transition.Flapping
 	tk.Occurrences++
-	tk.Incident.Reopen(t.d.cfg.Level, e)
+	tk.Reopen(t.d.cfg.Level, e)
 	t.touch(tk)
 	t.tell(tk, incident.Reopened, reasonOf(e))
 	t.why(b.key, incident.Reopened, tk.Number, "%s: it ended less than %s ago", b.Transition.To, t.d.cfg.ReopenWithin)
@@ -146,7 +146,10 @@ func (t *turn) occurs(tk *ticket, b *breach) {
 	if event == "" && tk.Flapping == tr.Flapping {
 		t.why(b.key, Ignored, tk.Number, "%s: it is open, and says so already", tr.To)
 	} else {
-		tk.Level, tk.Flapping = tr.To, tr.Flapping
+		tk.Level, tk.Flapping, tk.Held = tr.To, tr.Flapping, false
+		if !b.never {
+			tk.Opens = b.opens
+		}
 		e := b.entry()
 		e.Event = cmp.Or(event, incident.Occurred)
 		t.note(tk, e)
@@ -172,7 +175,7 @@ func (t *turn) reprioritise(tk *ticket, b *breach) {
 		return
 	}
 	e := incident.Entry{At: t.now, Text: fmt.Sprintf("From %s to %s", tk.Priority, priority), Why: "its rule has another impact or urgency now"}
-	tk.Incident.Reprioritise(t.d.cfg.Level, priority, t.d.cfg.NearPercent, e)
+	tk.Reprioritise(t.d.cfg.Level, priority, t.d.cfg.NearPercent, e)
 	t.tell(tk, incident.Reprioritised, reasonOf(e))
 	t.why(b.key, incident.Reprioritised, tk.Number, "%s: %s", e.Text, e.Why)
 }
@@ -196,6 +199,8 @@ func (t *turn) ends(b *breach, ending string) {
 func (t *turn) ticketEnds(tk *ticket, b *breach, ending string) bool {
 	wasBad := tk.Breached()
 	switch {
+	case tk.State == incident.Open && tk.Held:
+		t.why(b.key, Ignored, tk.Number, "%s: a person reopened it, and it stays open until a person resolves it", b.Transition.To)
 	case tk.State == incident.Open:
 		tk.Level = b.Transition.To
 		t.endTicket(tk, ending, machineText(b.Transition.Why))

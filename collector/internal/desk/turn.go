@@ -157,7 +157,7 @@ func (t *turn) endTicket(tk *ticket, ending, why string) {
 	if ending == incident.NotObserved {
 		e.Text = "No longer observed, which is not to say that it was fixed"
 	}
-	tk.Incident.Resolve(e, ending)
+	tk.Resolve(e, ending)
 	t.touch(tk)
 	t.tell(tk, incident.WasResolved, reasonOf(e))
 	t.why(KeyOf(&tk.Incident), incident.WasResolved, tk.Number, "%s: %s", ending, why)
@@ -183,7 +183,7 @@ func (t *turn) timer(tk *ticket) {
 		if tk.Breached() {
 			text += ", though its rule still says " + tk.Level.String()
 		}
-		tk.Incident.Close(incident.Entry{At: t.now, Text: text})
+		tk.Close(incident.Entry{At: t.now, Text: text})
 		t.touch(tk)
 		return
 	}

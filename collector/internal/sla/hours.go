@@ -118,8 +118,9 @@ func (h *hours) sameTime(from time.Time, days int) time.Time {
 	w := h.walk(from)
 	start, _ := w.next()
 	local := start.In(h.loc)
-	d, weekday := w.day, time.Weekday(0)
+	d := w.day
 	for days > 0 {
+		var weekday time.Weekday
 		d.day++
 		d, weekday = d.plain()
 		if len(h.spans(d, weekday)) > 0 {

@@ -74,6 +74,9 @@ type Incident struct {
 	Opens      rules.Level `json:"opens,omitzero"`
 	Level      rules.Level `json:"level,omitzero"`
 	QuietSince time.Time   `json:"quiet_since,omitzero"`
+	// Held says that a person reopened it although its rule saw nothing wrong. They know
+	// better: it stays open until a person resolves it, or a new breach ends.
+	Held bool `json:"held,omitempty"`
 	// Clock is the ledger that the deadlines are computed from.
 	Clock sla.Ledger `json:"clock,omitempty"`
 	// Told names the deadlines that were warned of or missed, so that each is told once.

@@ -29,7 +29,8 @@ func (in *Incident) Begin(level *sla.Level, e Entry) {
 
 // Resolve stops the clock and says how the incident ended.
 func (in *Incident) Resolve(e Entry, ending string) {
-	in.State, in.ResolvedAt, in.Ending, in.Flapping = Resolved, e.At, ending, false
+	in.State, in.ResolvedAt, in.Ending = Resolved, e.At, ending
+	in.Flapping, in.Held = false, false
 	in.QuietSince = time.Time{}
 	in.Clock = in.Clock.Pause(e.At)
 	e.Event = WasResolved
