@@ -33,7 +33,7 @@ func fillForDamage(t *testing.T) string {
 		for i := range 300 {
 			samples[now()-int64(round*7200+i)*1000] = float64(i)
 		}
-		for _, item := range strings.Split("abcdefghij", "") {
+		for item := range strings.SplitSeq("abcdefghij", "") {
 			write(t, s, s.Series("free_bytes", disk, checks.Label{Name: "part", Value: item}), samples)
 		}
 		if err := s.Close(); err != nil {

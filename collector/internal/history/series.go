@@ -32,17 +32,21 @@ type Series struct {
 // MetricName returns the name by which Prometheus knows a metric of a check.
 func MetricName(check, metric string) string { return "wacht_" + check + "_" + metric }
 
-// Series returns a handle on the series of one metric of a check state,
-// wacht_<check>_<metric>{customer,site,host,check,item} and the metric's own labels.
-// A label of the metric that has one of those names becomes exported_<name>, as
-// Prometheus does it when it scrapes.
+// Series returns a handle on the series that has SeriesLabels.
 func (*Store) Series(metric string, of Subject, own ...checks.Label) *Series {
+	return &Series{labels: SeriesLabels(MetricName(of.Check, metric), of, own...)}
+}
+
+// SeriesLabels returns name{customer,site,host,check,item} and the metric's own
+// labels. A label of the metric that has one of those names becomes exported_<name>, as
+// Prometheus does it when it scrapes.
+func SeriesLabels(name string, of Subject, own ...checks.Label) labels.Labels {
 	check := of.Check
 	if of.Instance != "" {
 		check += "/" + of.Instance
 	}
 	all := append(make([]labels.Label, 0, 6+len(own)),
-		labels.Label{Name: model.MetricNameLabel, Value: MetricName(of.Check, metric)},
+		labels.Label{Name: model.MetricNameLabel, Value: name},
 		labels.Label{Name: "customer", Value: of.Customer},
 		labels.Label{Name: "site", Value: of.Site},
 		labels.Label{Name: "host", Value: of.Host},
@@ -57,7 +61,7 @@ func (*Store) Series(metric string, of Subject, own ...checks.Label) *Series {
 	for i := range all {
 		all[i].Value = strings.ToValidUTF8(all[i].Value, "\uFFFD")
 	}
-	return &Series{labels: labels.New(all...)}
+	return labels.New(all...)
 }
 
 // freeName returns a name for a label that no label of taken has.

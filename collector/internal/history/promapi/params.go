@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -112,10 +113,8 @@ func matchParams(r *http.Request) ([][]*labels.Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, set := range sets {
-		if matchesEmpty(set) {
-			return nil, errors.New("match[] must contain at least one non-empty matcher")
-		}
+	if slices.ContainsFunc(sets, matchesEmpty) {
+		return nil, errors.New("match[] must contain at least one non-empty matcher")
 	}
 	return sets, nil
 }
