@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -29,7 +30,8 @@ var errNoBackup = errors.New("it is not a backup of a store, or not a whole one"
 // slow writer is at it: the pages that the copy still needs are not used again.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	sum := sha256.New()
-	out := io.MultiWriter(ctxWriter{ctx, w}, sum)
+	to := &backupWriter{ctx: ctx, w: w}
+	out := io.MultiWriter(to, sum)
 	err := guarded(func() error {
 		return s.db.View(func(t *bolt.Tx) error {
 			head := binary.BigEndian.AppendUint64([]byte(backupLine), uint64(t.Size()))
@@ -41,25 +43,28 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 		})
 	})
 	if err == nil {
-		_, err = w.Write(sum.Sum(nil))
+		_, err = to.Write(sum.Sum(nil))
 	}
 	if err != nil {
-		return fmt.Errorf("writing a backup: %w", asFull(err))
+		return fmt.Errorf("writing a backup: %w", cmp.Or(to.err, err))
 	}
 	return nil
 }
 
-// ctxWriter stops a copy when the context ends.
-type ctxWriter struct {
+// backupWriter stops a copy when the context ends, and keeps the error of the
+// writer, of which bbolt passes on the text alone.
+type backupWriter struct {
 	ctx context.Context
 	w   io.Writer
+	err error
 }
 
-func (c ctxWriter) Write(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
+func (b *backupWriter) Write(part []byte) (n int, err error) {
+	if err = b.ctx.Err(); err == nil {
+		n, err = b.w.Write(part)
 	}
-	return c.w.Write(b)
+	b.err = cmp.Or(b.err, err)
+	return n, err
 }
 
 // RestoreOptions say what a restore may do.

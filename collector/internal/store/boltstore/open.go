@@ -109,6 +109,7 @@ func openSound(path string, maxBytes int) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	db.AllocSize = growBytes
 	if err := checkFormat(db); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
@@ -176,6 +177,9 @@ func syncFolder(path string) error {
 	}
 	return errors.Join(err, folder.Close())
 }
+
+// growBytes is how much the file grows at once.
+const growBytes = 1 << 20
 
 const format = "1"
 
