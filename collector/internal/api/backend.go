@@ -46,15 +46,20 @@ type Report struct {
 // Action is what a person does to an incident.
 type Action struct {
 	Number string
-	Do     string // take, comment, resolve, close
+	Do     string // take, comment, resolve, close, reopen
 	By     string
 	Text   string
 }
 
 // Backend is the running collector as API and pages see it. What is not there, or
-// belongs to a customer out of scope, is store.ErrNotFound; an action that does not
-// fit is a desk error with what to do.
+// belongs to a customer out of scope, is store.ErrNotFound or desk.ErrNotFound; an
+// action that does not fit the incident's state is desk.ErrWrongState; a report, action
+// or cursor that can't be read is desk.ErrInvalid. The texts of the last two say what
+// to do and are shown to people.
 type Backend interface {
+	// Customers lists the customers in scope, in order.
+	Customers(ctx context.Context, sc Scope) ([]string, error)
+	// Incidents lists incidents, newest first.
 	Incidents(ctx context.Context, sc Scope, q IncidentQuery) (page []incident.Incident, next string, err error)
 	Incident(ctx context.Context, sc Scope, number string) (incident.Incident, error)
 	Report(ctx context.Context, sc Scope, r Report) (incident.Incident, error)

@@ -41,7 +41,7 @@ type NewToken struct {
 }
 
 // TokenPrefix begins every token, so that scanners of leaked secrets know one.
-const TokenPrefix = "wacht_api_"
+const TokenPrefix = "wacht_api_" //nolint:gosec // the part before the secret
 
 // usedEvery bounds how often the use of a token is written down.
 const usedEvery = time.Hour
