@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/wacht-io/wacht/checks"
 )
@@ -24,9 +25,10 @@ type Declaration struct {
 }
 
 // Layer changes rules for the subjects that it matches. Patches are found by check,
-// then by rule or forecast.
+// then by rule or forecast. With an Until it holds before that time only.
 type Layer struct {
 	Matches   func(*Subject) bool
+	Until     time.Time
 	Rules     map[string]map[string]Patch
 	Forecasts map[string]map[string]Patch
 }
@@ -53,6 +55,7 @@ type patches struct{ rules, forecasts map[string]Patch }
 
 type chapterLayer struct {
 	matches func(*Subject) bool
+	until   time.Time
 	patches
 }
 
@@ -73,6 +76,31 @@ func NewBook(decls []Declaration, layers []Layer) (*Book, error) {
 	return b, nil
 }
 
+// At returns the book as it holds at a time: without what has ended by then.
+func (b *Book) At(now time.Time) *Book {
+	out := &Book{checks: make(map[string]*chapter, len(b.checks)), programs: make(map[string]*Program)}
+	for name, c := range b.checks {
+		out.checks[name] = c.at(now)
+	}
+	return out
+}
+
+func (c *chapter) at(now time.Time) *chapter {
+	ended := func(until time.Time) bool { return !until.IsZero() && !now.Before(until) }
+	out := *c
+	out.layers = nil
+	for _, l := range c.layers {
+		if ended(l.until) {
+			continue
+		}
+		l.rules, l.forecasts = maps.Clone(l.rules), maps.Clone(l.forecasts)
+		maps.DeleteFunc(l.rules, func(_ string, p Patch) bool { return ended(p.Until) })
+		maps.DeleteFunc(l.forecasts, func(_ string, p Patch) bool { return ended(p.Until) })
+		out.layers = append(out.layers, l)
+	}
+	return &out
+}
+
 func newChapter(d *Declaration, layers []Layer) *chapter {
 	c := &chapter{
 		spec:       d.Spec,
@@ -88,7 +116,7 @@ func newChapter(d *Declaration, layers []Layer) *chapter {
 	for i := range layers {
 		p := patches{layers[i].Rules[d.Spec.Name], layers[i].Forecasts[d.Spec.Name]}
 		if len(p.rules)+len(p.forecasts) > 0 {
-			c.layers = append(c.layers, chapterLayer{layers[i].Matches, p})
+			c.layers = append(c.layers, chapterLayer{layers[i].Matches, layers[i].Until, p})
 		}
 	}
 	return c

@@ -81,12 +81,14 @@ func (o Origin) String() string {
 
 // Patch is what one layer, or a declaration, says of one rule or forecast. Set
 // names the fields that it gives, by their names in YAML; "disabled" among them
-// switches the rule off or, when Disabled is false, on again.
+// switches the rule off or, when Disabled is false, on again. A patch with an Until
+// holds before that time only.
 type Patch struct {
 	Rule     checks.RuleSpec     // of a rule
 	Forecast checks.ForecastSpec // of a forecast
 	Disabled bool
 	Set      map[string]Origin
+	Until    time.Time
 }
 
 // FullPatch gives every field of a declared rule that is not empty. line says where
@@ -112,11 +114,13 @@ func FullForecast(spec checks.ForecastSpec, at func(field string) Origin) Patch 
 	return p
 }
 
-// field is one field of a spec: how it is copied and whether it is filled.
+// field is one field of a spec: how it is copied, whether it is filled, and how it
+// reads.
 type field[S any] struct {
 	name string
 	copy func(to, from *S)
 	has  func(*S) bool
+	text func(*S) string
 }
 
 func fieldOf[S any, V comparable](name string, of func(*S) *V) field[S] {
@@ -125,6 +129,7 @@ func fieldOf[S any, V comparable](name string, of func(*S) *V) field[S] {
 		name: name,
 		copy: func(to, from *S) { *of(to) = *of(from) },
 		has:  func(s *S) bool { return *of(s) != zero },
+		text: func(s *S) string { return fmt.Sprint(*of(s)) },
 	}
 }
 
