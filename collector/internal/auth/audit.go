@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -45,7 +46,7 @@ func (a *Auth) Record(ctx context.Context, p Principal, action, subject, custome
 // record writes changes together with the line that tells of them.
 func (a *Auth) record(ctx context.Context, e Entry, with ...store.Write) error {
 	now := time.Now().UTC()
-	id, err := ulid.New(ulid.Timestamp(now), rand.Reader)
+	id, err := a.lines.next(now)
 	if err != nil {
 		return fmt.Errorf("numbering a line of the audit log: %w", err)
 	}
@@ -58,6 +59,22 @@ func (a *Auth) record(ctx context.Context, e Entry, with ...store.Write) error {
 		return fmt.Errorf("writing %s of %s: %w", e.Action, e.Subject, err)
 	}
 	return nil
+}
+
+// lineNumbers gives ULIDs that rise also within a millisecond.
+type lineNumbers struct {
+	mu      sync.Mutex
+	entropy *ulid.MonotonicEntropy
+}
+
+func newLineNumbers() *lineNumbers {
+	return &lineNumbers{entropy: ulid.Monotonic(rand.Reader, 0)}
+}
+
+func (n *lineNumbers) next(at time.Time) (ulid.ULID, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return ulid.New(ulid.Timestamp(at), n.entropy)
 }
 
 // Log returns the newest lines of the audit log, newest first.

@@ -107,6 +107,7 @@ type Auth struct {
 	logger  *slog.Logger
 	origins *http.CrossOriginProtection
 	pace    *pace
+	lines   *lineNumbers
 	// hashing bounds how many passwords are tried at once, and so the memory for it.
 	hashing chan struct{}
 	// decoy is compared with when there is no such account.
@@ -139,7 +140,7 @@ func New(r store.Reader, c Committer, o Options) (*Auth, error) {
 		}
 	}
 	return &Auth{
-		reader: r, commit: c, options: o, logger: o.Logger, origins: origins, pace: newPace(),
+		reader: r, commit: c, options: o, logger: o.Logger, origins: origins, pace: newPace(), lines: newLineNumbers(),
 		hashing: make(chan struct{}, concurrentHashes),
 		decoy:   sync.OnceValue(func() string { return decoyHash(o.Hashing) }),
 	}, nil
