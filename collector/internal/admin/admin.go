@@ -65,15 +65,21 @@ type Core interface {
 	AddUser(r *http.Request, o UserOrder) error
 	CreateAPIToken(r *http.Request, o APITokenOrder) (string, error)
 	Backup(r *http.Request, w io.Writer) error
+	// ReloadPolicy reads the policy again, and says in words what it holds.
+	ReloadPolicy(r *http.Request) (string, error)
 	// API answers the requests below /api/ as an administrator.
-	API() http.Handler
+	API() (http.Handler, error)
 }
 
 // maxOrder bounds an order's size in bytes.
 const maxOrder = 64 << 10
 
 // Handler serves the orders.
-func Handler(c Core) http.Handler {
+func Handler(c Core) (http.Handler, error) {
+	api, err := c.API()
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /token", order(func(r *http.Request, o TokenOrder) (Text, error) {
 		text, err := c.CreateToken(r, o)
@@ -86,6 +92,10 @@ func Handler(c Core) http.Handler {
 		text, err := c.CreateAPIToken(r, o)
 		return Text{text}, err
 	}))
+	mux.Handle("POST /policy/reload", order(func(r *http.Request, _ struct{}) (Text, error) {
+		text, err := c.ReloadPolicy(r)
+		return Text{text}, err
+	}))
 	mux.HandleFunc("GET /backup", func(w http.ResponseWriter, r *http.Request) {
 		// A backup that breaks off lacks its checksum, and restore refuses it.
 		w.Header().Set("Content-Type", "application/octet-stream")
@@ -93,8 +103,8 @@ func Handler(c Core) http.Handler {
 			panic(http.ErrAbortHandler)
 		}
 	})
-	mux.Handle("/api/", c.API())
-	return mux
+	mux.Handle("/api/", api)
+	return mux, nil
 }
 
 func order[O any](do func(*http.Request, O) (Text, error)) http.Handler {

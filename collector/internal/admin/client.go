@@ -61,6 +61,11 @@ func (c *Client) order(ctx context.Context, path string, o any) (string, error) 
 	return t.Text, err
 }
 
+// ReloadPolicy asks for the policy to be read again.
+func (c *Client) ReloadPolicy(ctx context.Context) (string, error) {
+	return c.order(ctx, "/policy/reload", struct{}{})
+}
+
 // Backup writes the collector's backup.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	return c.do(ctx, http.MethodGet, "/backup", http.NoBody, func(r io.Reader) error {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,9 @@ func (e *Engine) effects(g *group, customer string, f desk.Effects) error {
 func (e *Engine) tell(g *group, notices []desk.Notice) error {
 	for _, n := range notices {
 		told := notify.Notice{Event: n.Event, At: n.At, Incident: n.Incident, Lines: n.Lines}
+		if e.opt.PublicURL != "" {
+			told.Lines = append(slices.Clip(told.Lines), strings.TrimRight(e.opt.PublicURL, "/")+"/incidents/"+n.Incident.Number)
+		}
 		for _, d := range e.opt.Router.Route(g.now, told) {
 			w, err := d.Write()
 			if err != nil {

@@ -47,6 +47,8 @@ type Options struct {
 	Declarations []*checks.Spec
 	Level        *sla.Level
 	Router       *notify.Router
+	// PublicURL is how people reach the pages; notices link to it, when it is set.
+	PublicURL string
 	// Wake tells the sender of deliveries that were just committed. It does not block.
 	Wake       func([]notify.Delivery)
 	Logger     *slog.Logger
@@ -82,6 +84,8 @@ type Engine struct {
 	numbers counters
 	failing error // of the newest commit, or nil
 	scratch []rules.Transition
+	// reconciled is when tickets were last held against states.
+	reconciled time.Time
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -96,15 +100,16 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		opt.AnnouncedSilence = DefaultAnnouncedSilence
 	}
 	e := &Engine{
-		opt:     opt,
-		log:     opt.Logger,
-		specs:   make(map[string]*checks.Spec),
-		inbox:   newInbox(),
-		commits: make(chan *group),
-		hosts:   make(map[string]*host),
-		desks:   make(map[string]*deskOf),
-		policy:  opt.Policy,
-		started: time.Now(),
+		opt:        opt,
+		log:        opt.Logger,
+		specs:      make(map[string]*checks.Spec),
+		inbox:      newInbox(),
+		commits:    make(chan *group),
+		hosts:      make(map[string]*host),
+		desks:      make(map[string]*deskOf),
+		policy:     opt.Policy,
+		started:    time.Now(),
+		reconciled: time.Now(),
 	}
 	for _, s := range opt.Declarations {
 		e.specs[s.Name] = s

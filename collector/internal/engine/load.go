@@ -145,6 +145,11 @@ func (e *Engine) loadDesk(ctx context.Context, customer string) error {
 		problems = append(problems, row.Value)
 	}
 	d.Restore(incidents, problems)
+	for _, h := range e.hosts {
+		if h.Customer == customer {
+			h.silent = d.Silent(h.ID)
+		}
+	}
 	for row, err := range e.opt.Store.Scan(ctx, transitionsTable.Table, customer, store.Range{Reverse: true}) {
 		if err != nil {
 			return fmt.Errorf("reading transitions of customer %s: %w", customer, err)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/wacht-io/wacht/agent/agentpb"
@@ -29,7 +30,16 @@ func (e *Engine) Report(ctx context.Context, customer string, r desk.Report) (in
 
 // Act does what a person asks of an incident.
 func (e *Engine) Act(ctx context.Context, customer string, a desk.Act) (incident.Incident, error) {
-	return e.person(ctx, customer, func() (desk.Event, error) { return a, nil })
+	in, err := e.person(ctx, customer, func() (desk.Event, error) { return a, nil })
+	if !errors.Is(err, desk.ErrNotFound) {
+		return in, err
+	}
+	// The desk holds no closed incidents; what may be done to one says its record.
+	in, err = e.Incident(ctx, customer, a.Number)
+	if err != nil {
+		return in, err
+	}
+	return in, desk.Allows(&in, a.Action)
 }
 
 // person lets the desk handle what a person did, and answers the incident once the
@@ -139,8 +149,37 @@ func (s *Session) PolicyAnswer(a *agentpb.PolicyAnswer) {
 // sendPolicy gives the agent its host's effective configuration, unless it has it.
 func (s *Session) sendPolicy(have uint64) {
 	p := s.engine.policy.Effective(s.host.Host)
-	if p.Revision == have {
+	if s.policy = p.Revision; p.Revision == have {
 		return
 	}
 	s.out.send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Policy{Policy: p}})
+}
+
+// SetPolicy makes another policy the one that holds: states are judged by its rules
+// from their next result on, and agents get their new configuration.
+func (e *Engine) SetPolicy(ctx context.Context, p Policy) error {
+	return e.do(ctx, func(*group) error {
+		e.policy = p
+		for _, h := range e.hosts {
+			for _, t := range h.tasks {
+				for _, st := range t.states {
+					e.rebind(st)
+				}
+			}
+			if h.session != nil {
+				h.session.sendPolicy(h.session.policy)
+			}
+		}
+		return nil
+	})
+}
+
+// rebind gives a state the program of the policy that holds.
+func (e *Engine) rebind(st *state) {
+	program, err := e.policy.Book().Program(st.task.host.subject(st.task, st.item), st.columns)
+	if err != nil {
+		e.log.Warn("a check state keeps the rules that it had", "host", st.task.host.Name, "check", st.task.check, "error", err)
+		return
+	}
+	st.program = program
 }

@@ -38,7 +38,9 @@ type Session struct {
 	// lost says that samples of this stream did not reach history, so that nothing
 	// after them may be acknowledged as archived; only the archiver touches it.
 	lost bool
-	out  *outgoing
+	// policy is the revision that the agent was last given.
+	policy uint64
+	out    *outgoing
 }
 
 // sessionState is what a stream's number for a state stands for.

@@ -292,6 +292,31 @@ func TestSilentServerIsAnIncident(t *testing.T) {
 	})
 }
 
+func TestSilenceEndsAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, memstore.New())
+		w.join("web1")
+		s := w.connect("web1", 7, 0, 0)
+		s.free(0.5)
+		s.Close()
+		time.Sleep(6 * time.Minute)
+		w.Stop()
+		w.start()
+		time.Sleep(4 * time.Minute)
+		if got := w.incidents(incident.Open); len(got) != 1 {
+			t.Fatalf("the restart of the collector ended or doubled a silence: %+v", got)
+		}
+		w.connect("web1", 7, s.seq, s.welcome.Visit).free(0.5)
+		if got := w.incidents(incident.Resolved); len(got) != 1 {
+			t.Fatalf("after it came back: %+v", got)
+		}
+		w.Stop()
+		if err := w.history.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestOverdueStateIsStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, memstore.New())

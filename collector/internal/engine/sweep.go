@@ -1,5 +1,12 @@
 package engine
 
+import (
+	"time"
+
+	"github.com/wacht-io/wacht/collector/internal/desk"
+	"github.com/wacht-io/wacht/collector/internal/rules"
+)
+
 // sweep looks at everything that happens by time alone: conditions that have held
 // long enough, results that are overdue, hosts that are silent, deadlines.
 func (e *Engine) sweep(g *group) {
@@ -10,6 +17,10 @@ func (e *Engine) sweep(g *group) {
 				e.tick(g, st)
 			}
 		}
+	}
+	if g.now.Sub(e.reconciled) >= reconcileEvery {
+		e.reconciled = g.now
+		e.reconcile(g)
 	}
 	for customer, d := range e.desks {
 		if due := d.Due(); due.IsZero() || due.After(g.now) {
@@ -27,4 +38,42 @@ func (e *Engine) tick(g *group, st *state) {
 	var changed bool
 	e.scratch, changed = st.program.Tick(&st.machine, g.now, e.scratch[:0])
 	e.settle(g, st, e.scratch, changed)
+}
+
+// reconcileEvery is how often open tickets are held against the states that they
+// are about: whatever was missed, an incident whose cause is gone ends.
+const reconcileEvery = 5 * time.Minute
+
+func (e *Engine) reconcile(g *group) {
+	for customer, d := range e.desks {
+		e.note(g, e.effects(g, customer, d.Reconcile(g.now, e.levelOf)))
+	}
+}
+
+// levelOf says what a rule says now; false means that nothing observes it.
+func (e *Engine) levelOf(k desk.Key) (rules.Level, bool) {
+	h := e.hosts[k.Host]
+	if h == nil {
+		return 0, false
+	}
+	if k.Rule == desk.RuleSilent {
+		if h.silent {
+			return rules.Critical, true
+		}
+		return rules.OK, true
+	}
+	t := h.tasks[taskKey{k.Check, k.Instance}]
+	if t == nil || t.states[k.Item] == nil {
+		return 0, false
+	}
+	st := t.states[k.Item]
+	if st.program == nil {
+		return rules.Unknown, true
+	}
+	for _, r := range st.program.Explain(&st.machine) {
+		if r.Name == k.Rule && !r.Forecast() {
+			return r.Level, true
+		}
+	}
+	return 0, false
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/wacht-io/wacht/checks"
@@ -75,6 +77,18 @@ type MetricView struct {
 	Unit    string            `json:"unit"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	Value   float64           `json:"value"`
+}
+
+// Metric is the figure as a check reported it.
+func (m *MetricView) Metric() checks.Metric {
+	out := checks.Metric{Name: m.Name, Value: m.Value}
+	if m.Type == checks.Counter.String() {
+		out.Type = checks.Counter
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Labels)) {
+		out.Labels = append(out.Labels, checks.Label{Name: name, Value: m.Labels[name]})
+	}
+	return out
 }
 
 // TransitionView is one line of a customer's record of what changed.

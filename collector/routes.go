@@ -1,0 +1,127 @@
+package collector
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/wacht-io/wacht/checks"
+	"github.com/wacht-io/wacht/collector/internal/api"
+	"github.com/wacht-io/wacht/collector/internal/auth"
+	"github.com/wacht-io/wacht/collector/internal/engine"
+	"github.com/wacht-io/wacht/collector/internal/expose"
+	"github.com/wacht-io/wacht/collector/internal/history/promapi"
+)
+
+// routes is everything that the web address serves: pages, API, PromQL and metrics,
+// each behind the same sign-in.
+func (c *core) routes(addr string) (http.Handler, error) {
+	apiHandler, err := c.apiHandler()
+	if err != nil {
+		return nil, err
+	}
+	queries := c.queries()
+	hosts := expose.New(expose.Options{Source: source{c.engine}, Spec: c.spec, Address: addr, Logger: c.log})
+	exposed := c.auth.RequireUnlessLocal(scoped(hosts.Handler, hosts.HandlerOfAll))
+
+	mux := http.NewServeMux()
+	mux.Handle("/api/", apiHandler)
+	for _, path := range []string{"query", "query_range", "series", "labels", "label/", "metadata", "status/buildinfo"} {
+		mux.Handle("/api/v1/"+path, c.auth.Middleware(c.auth.Require(queries)))
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		mux.Handle(path, apiHandler)
+	}
+	mux.Handle("/metrics", c.auth.Middleware(c.auth.RequireUnlessLocal(expose.Own(c.registry, c.log))))
+	mux.Handle("/sd", c.auth.Middleware(exposed))
+	mux.Handle("/metrics/hosts/", c.auth.Middleware(exposed))
+	return mux, nil
+}
+
+func (c *core) apiHandler() (http.Handler, error) {
+	return api.New(api.Options{Backend: c.backend, Auth: c.auth, Logger: c.log})
+}
+
+// API answers as an administrator who gives orders through the local socket.
+func (c *core) API() (http.Handler, error) {
+	h, err := c.apiHandler()
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(auth.With(r.Context(), principal)))
+	}), nil
+}
+
+func (c *core) queries() http.Handler {
+	q := promapi.New(c.history, promapi.Options{
+		Specs: func() []*checks.Spec { return c.specs }, Registerer: c.registry, Logger: c.log,
+	})
+	return scoped(q.Handler, q.HandlerOfAll)
+}
+
+// scoped gives a request the handler of the one customer that its sender may see, or
+// of all. Who may see all without a customer was let in as local or as the MSP's own.
+func scoped(one func(customer string) http.Handler, all func() http.Handler) http.Handler {
+	everything := all()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p, known := auth.From(r.Context()); known && p.Customer != "" {
+			one(p.Customer).ServeHTTP(w, r)
+			return
+		}
+		everything.ServeHTTP(w, r)
+	})
+}
+
+func (c *core) spec(check string) *checks.Spec {
+	for _, s := range c.specs {
+		if s.Name == check {
+			return s
+		}
+	}
+	return nil
+}
+
+// source shows the engine to Prometheus' scrapes.
+type source struct{ engine *engine.Engine }
+
+func (s source) Hosts(_ context.Context, customer string) ([]expose.Host, error) {
+	var out []expose.Host
+	for _, h := range s.engine.Hosts(customer) {
+		if h.RevokedAt.IsZero() {
+			out = append(out, exposedHost(&h))
+		}
+	}
+	return out, nil
+}
+
+func exposedHost(h *engine.HostView) expose.Host {
+	return expose.Host{
+		ID: h.ID, Name: h.Name, Customer: h.Customer, Site: h.Site, Role: string(h.Role), OS: h.OS,
+		Labels: h.Labels, Connected: h.Connected, LastSeen: h.LastSeen,
+	}
+}
+
+func (s source) Latest(_ context.Context, customer, id string) (expose.Host, []expose.State, error) {
+	h, err := s.engine.Host(customer, id)
+	if isNotFound(err) {
+		return expose.Host{}, nil, expose.ErrUnknownHost
+	}
+	if err != nil {
+		return expose.Host{}, nil, err
+	}
+	states := make([]expose.State, len(h.Checks))
+	for i := range h.Checks {
+		states[i] = exposedState(&h.Checks[i])
+	}
+	return exposedHost(&h.HostView), states, nil
+}
+
+func exposedState(v *engine.StateView) expose.State {
+	out := expose.State{
+		Check: v.Check, Instance: v.Instance, Item: v.Item, Status: v.Status, Level: v.Level, LastSeen: v.LastSeen,
+	}
+	for _, m := range v.Metrics {
+		out.Metrics = append(out.Metrics, m.Metric())
+	}
+	return out
+}
