@@ -6,18 +6,19 @@
 //
 // A policy is a folder of YAML files, each a list of layers:
 //
-//   - match: {customer: acme, labels: {tier: [gold, silver]}}
-//     checks:
-//     "*": {interval: 30s}
-//     disk: {params: {exclude: [/mnt/backup]}}
-//     http/webshop: {params: {url: https://shop.example.org}}
-//     rules:
-//     disk:
-//     space: {critical: free_bytes < 5 * GiB, for: 10m}
-//     inodes: {disabled: true, reason: a mail spool, until: 2026-03-31}
-//     forecasts:
-//     disk:
-//     full: {within: 14d}
+//	# acme.yaml
+//	- match: {customer: acme, labels: {tier: [gold, silver]}}
+//	  checks:
+//	    "*": {interval: 30s}
+//	    disk: {params: {exclude: [/mnt/backup]}}
+//	    http/webshop: {params: {url: https://shop.example.org}}
+//	  rules:
+//	    disk:
+//	      space: {critical: free_bytes < 5 * GiB, for: 10m}
+//	      inodes: {disabled: true, reason: a mail spool, until: 2026-03-31}
+//	  forecasts:
+//	    disk:
+//	      full: {within: 14d}
 //
 // An exemption is a layer, or a rule in one, with a reason and an end.
 package policy

@@ -93,7 +93,7 @@ func (c *compiler) binaryTest(n *ast.BinaryNode) (*test, error) {
 	case n.Operator == "in" || isWord(n.Left) || isWord(n.Right):
 		return c.words(n)
 	case !known:
-		return nil, fmt.Errorf("%s can't be used for a condition; what can be is < <= > >= == != in && || !", n.Operator)
+		return nil, fmt.Errorf("%s can't be used for a condition; use one of < <= > >= == != in && || ! instead", n.Operator)
 	case o == opAnd || o == opOr:
 		x, y, err := both(c.test, n.Left, n.Right)
 		return &test{op: o, x: x, y: y}, err
