@@ -33,12 +33,18 @@ type Batch struct {
 // Begin starts a batch. When history can't take samples, Append and Commit say why.
 func (s *Store) Begin() *Batch {
 	b := &Batch{store: s}
-	if b.err = s.roomLeft(); b.err != nil {
+	g, err := s.acquire()
+	if err != nil {
+		b.err = err
 		return b
 	}
-	if b.current, b.err = s.acquire(); b.err != nil {
+	b.err = s.roomLeft()
+	g.setLow(errors.Is(b.err, ErrDiskFull))
+	if b.err != nil {
+		g.users.Done()
 		return b
 	}
+	b.current = g
 	b.latest = time.Now().Add(FutureLimit).UnixMilli()
 	// The TSDB does not use the context of an appender.
 	b.appender = b.current.db.Appender(context.Background())

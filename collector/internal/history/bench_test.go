@@ -72,3 +72,75 @@ func folderSize(tb testing.TB, dir string) (size int64) {
 	}
 	return size
 }
+
+// BenchmarkAppendLate writes what an agent spooled: samples a day old, in order among
+// themselves, while newer ones are there.
+func BenchmarkAppendLate(b *testing.B) {
+	s, err := Open(b.TempDir(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	series := hostSeries(s, 20, 100)
+	at := time.Now().Truncate(time.Minute).UnixMilli()
+	appendTick(b, s, series, at)
+	at -= (26 * time.Hour).Milliseconds()
+	samples := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		appendTick(b, s, series, at)
+		if err := s.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		at += 1000
+		samples += len(series)
+	}
+	b.ReportMetric(float64(samples)/b.Elapsed().Seconds(), "samples/s")
+}
+
+// BenchmarkBlock compacts four hours of a tick a minute and tells what a sample takes
+// in a block.
+func BenchmarkBlock(b *testing.B) {
+	const hosts, each, ticks = 20, 100, 240
+	for b.Loop() {
+		s, err := Open(b.TempDir(), Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		series := hostSeries(s, hosts, each)
+		at := time.Now().Add(-ticks * time.Minute).Truncate(time.Minute).UnixMilli()
+		for range ticks {
+			appendTick(b, s, series, at)
+			at += 60_000
+		}
+		out := b.TempDir()
+		if err := s.current.db.Snapshot(out, true); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(folderSize(b, out))/(hosts*each*ticks), "block-B/sample")
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// appendTick writes one sample of each series; one in ten changed.
+func appendTick(b *testing.B, s *Store, series []*Series, at int64) {
+	b.Helper()
+	batch := s.Begin()
+	for i, one := range series {
+		v := float64(i) * 1e9
+		if i%10 == 0 {
+			v += float64(at / 1000 % 1e6 * 4096)
+		}
+		if err := batch.Append(one, at, v); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := batch.Commit(); err != nil {
+		b.Fatal(err)
+	}
+	if c := batch.Counts(); c.Appended != len(series) {
+		b.Fatalf("%+v", c)
+	}
+}

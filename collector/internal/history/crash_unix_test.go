@@ -36,15 +36,6 @@ func helper(t *testing.T, part string, args ...string) *exec.Cmd {
 
 const writerSeries = 20
 
-// at is the time of tick i of a writer that began at start; every fifth is two hours
-// late, and so out of order.
-func at(start int64, i int) int64 {
-	if i%5 == 4 {
-		return start - 2*3600_000 + int64(i)*1000
-	}
-	return start + int64(i)*1000
-}
-
 // writeUntilKilled says after each Sync how many ticks are durable.
 func writeUntilKilled(dir string) {
 	s, err := Open(dir, Options{})

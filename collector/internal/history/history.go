@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -88,8 +89,7 @@ type Store struct {
 	metrics *metrics
 	journal *journal
 	lock    fileutil.Releaser
-	// freeSpace and datasync are the operating system's; tests put failures there.
-	freeSpace func(dir string) (uint64, error)
+	system  system
 
 	stop    context.CancelFunc
 	stopped context.Context
@@ -105,14 +105,22 @@ type Store struct {
 // aside in dir/damaged; Damage tells which. When the disk is too full to open it, the
 // Store answers ErrUnavailable until there is room.
 func Open(dir string, options Options) (*Store, error) {
-	return open(dir, options, freeSpace, fileutil.Fdatasync)
+	return open(dir, options, system{freeSpace: freeSpace, datasync: fileutil.Fdatasync})
 }
 
-func open(dir string, options Options, free func(string) (uint64, error), datasync func(*os.File) error) (*Store, error) {
-	s := &Store{dir: dir, options: options.withDefaults(), freeSpace: free}
+// system is what the store needs of the machine; tests put failures there.
+type system struct {
+	freeSpace func(dir string) (uint64, error)
+	datasync  func(*os.File) error
+	// segment is the size of the logs' segments in bytes, 0 for the TSDB's default.
+	segment int
+}
+
+func open(dir string, options Options, on system) (*Store, error) {
+	s := &Store{dir: dir, options: options.withDefaults(), system: on}
 	s.logger = s.options.Logger
 	s.stopped, s.stop = context.WithCancel(context.Background())
-	s.journal = newJournal(s.data(), datasync)
+	s.journal = newJournal(s.data(), on.datasync)
 	s.metrics = newMetrics()
 	if err := os.MkdirAll(s.data(), 0o750); err != nil {
 		return nil, fmt.Errorf("making the history's folder: %w", err)
@@ -162,6 +170,28 @@ type generation struct {
 	// wblFailed tells when the log of out-of-order samples could not be written.
 	wblFailed *failureTap
 	users     sync.WaitGroup
+
+	// low says that the disk is nearly full; compacting holds while it is made so.
+	low        atomic.Bool
+	compacting sync.Mutex
+}
+
+// setLow stops the TSDB from compacting while the disk is nearly full, because it
+// panics when there is no room for what it writes of its head. It does not wait: a
+// compaction that runs must end first.
+func (g *generation) setLow(low bool) {
+	if g.low.Swap(low) == low {
+		return
+	}
+	g.users.Go(func() {
+		g.compacting.Lock()
+		defer g.compacting.Unlock()
+		if g.low.Load() {
+			g.db.DisableCompactions()
+		} else {
+			g.db.EnableCompactions()
+		}
+	})
 }
 
 // acquire returns the current generation; the caller must call users.Done.
@@ -251,7 +281,7 @@ func (s *Store) restart() (*generation, error) {
 
 // roomLeft says whether the disk has enough free space for history to write.
 func (s *Store) roomLeft() error {
-	free, err := s.freeSpace(s.dir)
+	free, err := s.system.freeSpace(s.dir)
 	if err != nil {
 		return fmt.Errorf("asking for the free space of %s: %w", s.dir, err)
 	}

@@ -83,6 +83,15 @@ func readAll(ctx context.Context, s *Store) (map[string]map[int64]float64, error
 	return got, set.Err()
 }
 
+// at is the time of tick i of a writer that began at start; every fifth is two hours
+// late, and so out of order.
+func at(start int64, i int) int64 {
+	if i%5 == 4 {
+		return start - 2*3600_000 + int64(i)*1000
+	}
+	return start + int64(i)*1000
+}
+
 func TestSeriesLabels(t *testing.T) {
 	of := Subject{Customer: "acme", Site: "main", Host: "h1", Check: "http", Instance: "webshop"}
 	s := (*Store)(nil).Series("reply_seconds", of,
@@ -152,7 +161,7 @@ func TestAppendRefuses(t *testing.T) {
 
 func TestFullDiskIsRefusedAndRecovers(t *testing.T) {
 	free := uint64(1 << 40)
-	s, err := open(t.TempDir(), Options{}, func(string) (uint64, error) { return free, nil }, fileutil.Fdatasync)
+	s, err := open(t.TempDir(), Options{}, system{freeSpace: func(string) (uint64, error) { return free, nil }, datasync: fileutil.Fdatasync})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,6 +177,64 @@ func TestFullDiskIsRefusedAndRecovers(t *testing.T) {
 	}
 	free = 1 << 40
 	write(t, s, series, map[int64]float64{now(): 1})
+	if s.current.low.Load() {
+		t.Error("compactions are still off")
+	}
+}
+
+// TestSyncFollowsSegments holds that after a Sync every byte of both logs was synced,
+// whichever segments were begun since the last, and that one without news costs none.
+func TestSyncFollowsSegments(t *testing.T) {
+	synced := map[string]int64{}
+	calls := 0
+	datasync := func(f *os.File) error {
+		info, err := f.Stat()
+		if err == nil {
+			calls++
+			synced[f.Name()] = info.Size()
+		}
+		return err
+	}
+	dir := t.TempDir()
+	s, err := open(dir, Options{}, system{freeSpace: freeSpace, datasync: datasync, segment: 1 << 17})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	series := hostSeries(s, 60, 100)
+	start := now() - 3600_000
+	for i := range 40 {
+		b := s.Begin()
+		for n, one := range series {
+			if err := b.Append(one, at(start, i), float64(n*i)*math.Pi); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if i%7 != 6 && i != 39 {
+			continue
+		}
+		if err := s.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		for _, log := range []string{"wal", "wbl"} {
+			segments, err := filepath.Glob(filepath.Join(dir, "tsdb", log, "0*"))
+			if err != nil || (i == 39 && len(segments) < 3) {
+				t.Fatalf("%d segments of %s, %v", len(segments), log, err)
+			}
+			for _, name := range segments {
+				if info, err := os.Stat(name); err != nil || synced[name] != info.Size() {
+					t.Errorf("after tick %d: %s has %d bytes, %d are synced", i, name, info.Size(), synced[name])
+				}
+			}
+		}
+	}
+	before := calls
+	if err := s.Sync(); err != nil || calls != before {
+		t.Errorf("without news: %v, %d calls", err, calls-before)
+	}
 }
 
 func TestFullDiskAtOpen(t *testing.T) {
@@ -179,7 +246,7 @@ func TestFullDiskAtOpen(t *testing.T) {
 		}
 		return fileutil.Fdatasync(f)
 	}
-	s, err := open(t.TempDir(), Options{}, freeSpace, datasync)
+	s, err := open(t.TempDir(), Options{}, system{freeSpace: freeSpace, datasync: datasync})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +277,7 @@ func TestFailedSyncWritesAgain(t *testing.T) {
 		synced = append(synced, filepath.Base(f.Name()))
 		return fileutil.Fdatasync(f)
 	}
-	s, err := open(t.TempDir(), Options{}, freeSpace, datasync)
+	s, err := open(t.TempDir(), Options{}, system{freeSpace: freeSpace, datasync: datasync})
 	if err != nil {
 		t.Fatal(err)
 	}

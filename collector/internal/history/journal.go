@@ -44,7 +44,8 @@ type segmentLog struct {
 	datasync func(*os.File) error
 	file     *os.File // the newest segment that a sync saw
 	index    int      // its number, -1 before the first sync
-	failed   bool     // since the last complete sync
+	size     int64    // how much of it is synced
+	failed   bool     // a sync since the last rewrite
 }
 
 func newJournal(data string, datasync func(*os.File) error) *journal {
@@ -115,24 +116,35 @@ func (l *segmentLog) sync() (err error) {
 
 // syncSegment syncs segment i, which is the one of the last sync or a later one.
 func (l *segmentLog) syncSegment(i int) error {
-	grown := i != l.index || l.file == nil
-	if grown {
-		f, err := os.Open(wlog.SegmentName(l.dir, i))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // it went into a block and a checkpoint, which are synced
-		}
-		if err != nil {
-			return fmt.Errorf("opening a segment: %w", err)
-		}
-		if err := errors.Join(l.close(), l.datasync(f)); err != nil {
-			return errors.Join(fmt.Errorf("syncing %s: %w", f.Name(), err), f.Close())
-		}
-		l.file, l.index = f, i
-		return l.syncDirs()
+	if i == l.index && l.file != nil {
+		return l.syncGrown()
+	}
+	f, err := os.Open(wlog.SegmentName(l.dir, i))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it went into a block and a checkpoint, which are synced
+	}
+	if err != nil {
+		return fmt.Errorf("opening a segment: %w", err)
+	}
+	err = l.close()
+	l.file, l.index, l.size = f, i, -1
+	return errors.Join(err, l.syncGrown(), l.syncDirs())
+}
+
+// syncGrown syncs the newest segment when something was written to its end since:
+// also a file without changes costs a flush of the disk's cache.
+func (l *segmentLog) syncGrown() error {
+	info, err := l.file.Stat()
+	if err != nil {
+		return fmt.Errorf("asking for the size of a segment: %w", err)
+	}
+	if info.Size() == l.size {
+		return nil
 	}
 	if err := l.datasync(l.file); err != nil {
 		return fmt.Errorf("syncing %s: %w", l.file.Name(), err)
 	}
+	l.size = info.Size()
 	return nil
 }
 

@@ -56,6 +56,7 @@ func (s *Store) tsdbOptions() *tsdb.Options {
 	o.MaxBlockDuration = max(o.MinBlockDuration, min(o.RetentionDuration/10, (31*24*time.Hour).Milliseconds()))
 	o.OutOfOrderTimeWindow = s.options.OutOfOrder.Milliseconds()
 	o.WALCompression = compression.Snappy
+	o.WALSegmentSize = s.system.segment
 	// A TSDB that fails to open does not give its lock back; the store holds it.
 	o.NoLockfile = true
 	return o

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/prometheus/util/httputil"
 
 	"github.com/wacht-io/wacht/checks"
+	"github.com/wacht-io/wacht/collector/internal/history"
 )
 
 // What New uses where Options says nothing else. Prometheus allows 50 million
@@ -208,6 +209,7 @@ const (
 	kindExec     kind = "execution"
 	kindBadData  kind = "bad_data"
 	kindInternal kind = "internal"
+	kindNotReady kind = "unavailable"
 )
 
 // statusClientClosed is nginx' code for a client that went away, which Prometheus
@@ -230,7 +232,7 @@ func (e *apiError) code() int {
 		return http.StatusUnprocessableEntity
 	case kindCanceled:
 		return statusClientClosed
-	case kindTimeout:
+	case kindTimeout, kindNotReady:
 		return http.StatusServiceUnavailable
 	default:
 		return http.StatusInternalServerError
@@ -250,7 +252,11 @@ func asAPIError(err error) *apiError {
 	if _, ok := errors.AsType[promql.ErrQueryTimeout](err); ok {
 		return &apiError{kind: kindTimeout, err: err}
 	}
-	if _, ok := errors.AsType[promql.ErrStorage](err); ok {
+	storage, inStorage := errors.AsType[promql.ErrStorage](err)
+	if errors.Is(err, history.ErrUnavailable) || errors.Is(storage.Err, history.ErrUnavailable) {
+		return &apiError{kind: kindNotReady, err: err}
+	}
+	if inStorage {
 		return &apiError{kind: kindInternal, err: err}
 	}
 	return &apiError{kind: kindExec, err: err}

@@ -239,6 +239,19 @@ func TestLimitsOfQueries(t *testing.T) {
 	}
 }
 
+func TestClosedHistoryIsUnavailable(t *testing.T) {
+	s, _ := fill(t)
+	h := New(s, Options{}).HandlerOfAll()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, question := range []string{instant(`wacht_disk_free_bytes`), "/api/v1/labels", match("/api/v1/series", "up")} {
+		if got := ask(t, h, question); got.Code != http.StatusServiceUnavailable || got.ErrorType != "unavailable" {
+			t.Errorf("%s: %+v", question, got)
+		}
+	}
+}
+
 func TestMetadata(t *testing.T) {
 	spec, err := checks.Declaration("disk")
 	if err != nil {
