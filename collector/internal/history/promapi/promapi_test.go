@@ -25,7 +25,9 @@ import (
 var base = time.Now().Add(-10 * time.Minute).Truncate(time.Minute)
 
 // fill writes three hours of two customers, some of it out of order.
-func fill(t *testing.T) (*history.Store, string) {
+func fill(t testing.TB) (*history.Store, string) { return fillFor(t, "acme", "globex") }
+
+func fillFor(t testing.TB, customers ...string) (*history.Store, string) {
 	t.Helper()
 	dir := t.TempDir()
 	s, err := history.Open(dir, history.Options{})
@@ -34,7 +36,7 @@ func fill(t *testing.T) (*history.Store, string) {
 	}
 	t.Cleanup(func() { s.Close() })
 	b := s.Begin()
-	for _, customer := range []string{"acme", "globex"} {
+	for _, customer := range customers {
 		for host := range 3 {
 			of := history.Subject{Customer: customer, Site: "main", Host: fmt.Sprintf("%s-%d", customer, host), Check: "disk", Item: "/"}
 			free := s.Series("free_bytes", of)

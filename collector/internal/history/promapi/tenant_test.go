@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestNobodySeesAnotherCustomer asks in every way that could show globex something of
@@ -17,17 +19,7 @@ func TestNobodySeesAnotherCustomer(t *testing.T) {
 	questions := []string{
 		"/api/v1/labels", "/api/v1/label/host/values", "/api/v1/label/customer/values", "/api/v1/label/direction/values",
 	}
-	for _, q := range []string{
-		`{__name__=~".+"}`, `{customer=~".+"}`, `{customer="acme"}`, `{customer!="globex"}`, `{customer=~"acme|globex"}`, `{customer!=""}`,
-		`{__name__=~".+", customer="acme"}`, `{"wacht_disk_free_bytes"}`, `wacht_disk_free_bytes{customer="acme"} or wacht_disk_free_bytes{customer="globex"}`,
-		`wacht_disk_free_bytes or {customer="acme"}`, `wacht_disk_free_bytes[1h:1m]`, `max_over_time({customer="acme"}[1h:1m])`,
-		`label_replace({customer=~".+", __name__="wacht_disk_free_bytes"}, "customer", "mine", "", "")`,
-		`label_join({customer=~".+", __name__="wacht_disk_free_bytes"}, "all", ",", "customer", "host")`,
-		`count by (customer, host) ({__name__!=""})`, `group by (customer) ({__name__=~"wacht.*"})`, `topk(100, wacht_disk_free_bytes)`,
-		`count_values without () ("v", wacht_disk_free_bytes)`, `-{customer="acme"}`, `({customer="acme"} @ end()) unless nothing`,
-		`wacht_disk_free_bytes{customer="acme",customer="globex"}`, `sort_desc({customer="acme"} offset 1m)`,
-		`wacht_disk_free_bytes * on() group_right() vector(1)`, `last_over_time({customer="acme"}[1h] offset -5m)`,
-	} {
+	for _, q := range tricks() {
 		questions = append(questions, instant(q), ranged(q, "5m"), match("/api/v1/series", q), match("/api/v1/labels", q),
 			match("/api/v1/label/host/values", q), match("/api/v1/label/customer/values", `{customer="globex"}`, q),
 			instant(q)+"&customer=acme&lookback_delta=1d&stats=all")
@@ -49,6 +41,46 @@ func TestNobodySeesAnotherCustomer(t *testing.T) {
 			t.Errorf("%q saw something of its own in %d answers only", as, saw)
 		}
 	}
+}
+
+// tricks are queries that try to reach beyond one customer.
+func tricks() []string {
+	return []string{
+		`{__name__=~".+"}`, `{customer=~".+"}`, `{customer="acme"}`, `{customer!="globex"}`, `{customer=~"acme|globex"}`, `{customer!=""}`,
+		`{__name__=~".+", customer="acme"}`, `{"wacht_disk_free_bytes"}`, `wacht_disk_free_bytes{customer="acme"} or wacht_disk_free_bytes{customer="globex"}`,
+		`wacht_disk_free_bytes or {customer="acme"}`, `wacht_disk_free_bytes[1h:1m]`, `max_over_time({customer="acme"}[1h:1m])`,
+		`label_replace({customer=~".+", __name__="wacht_disk_free_bytes"}, "customer", "mine", "", "")`,
+		`label_join({customer=~".+", __name__="wacht_disk_free_bytes"}, "all", ",", "customer", "host")`,
+		`count by (customer, host) ({__name__!=""})`, `group by (customer) ({__name__=~"wacht.*"})`, `topk(100, wacht_disk_free_bytes)`,
+		`count_values without () ("v", wacht_disk_free_bytes)`, `-{customer="acme"}`, `({customer="acme"} @ end()) unless nothing`,
+		`wacht_disk_free_bytes{customer="acme",customer="globex"}`, `sort_desc({customer="acme"} offset 1m)`,
+		`wacht_disk_free_bytes * on() group_right() vector(1)`, `last_over_time({customer="acme"}[1h] offset -5m)`,
+	}
+}
+
+// FuzzNobodySeesAnotherCustomer holds that what a customer is told is the same whether
+// other customers' series are there or not.
+func FuzzNobodySeesAnotherCustomer(f *testing.F) {
+	for _, q := range tricks() {
+		f.Add(q)
+	}
+	both, _ := fillFor(f, "acme", "globex")
+	alone, _ := fillFor(f, "acme")
+	// Small limits, so that a query that asks for much ends soon.
+	o := Options{MaxSamples: 20_000, Timeout: time.Second}
+	besides, without := New(both, o).Handler("acme"), New(alone, o).Handler("acme")
+	f.Fuzz(func(t *testing.T, q string) {
+		for _, question := range []string{instant(q), match("/api/v1/series", q), match("/api/v1/labels", q), match("/api/v1/label/host/values", q)} {
+			got, want := ask(t, besides, question), ask(t, without, question)
+			if got.ErrorType == "timeout" || want.ErrorType == "timeout" {
+				continue
+			}
+			got.Data, want.Data = agreed(question, got.Data), agreed(question, want.Data)
+			if got.ErrorType != want.ErrorType || !reflect.DeepEqual(got.Data, want.Data) {
+				t.Errorf("%s\nbesides others %+v\n         alone %+v", question, got, want)
+			}
+		}
+	})
 }
 
 // tell returns the data of an answer; an error shows the query again, nothing else.
