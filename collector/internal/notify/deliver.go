@@ -74,7 +74,7 @@ func (s *Sender) sent(d Delivery) {
 func (s *Sender) failed(d *Delivery, err error) bool {
 	now := time.Now()
 	d.Attempts++
-	failure, known := errors.AsType[*notice.Failure](err)
+	failure, known := errors.AsType[*notice.SendError](err)
 	if (known && failure.Permanent) || s.opt.Limits.exhausted(now, *d) {
 		s.bury(*d, err)
 		return false

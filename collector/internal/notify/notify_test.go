@@ -56,6 +56,11 @@ func TestRouteIsStable(t *testing.T) {
 	if next := r.Route(now, told("INC-1", 2, "opened")); next[0].ID <= first[0].ID || next[0].Key == first[0].Key {
 		t.Errorf("the next revision: %+v and %+v", first[0], next[0])
 	}
+	keyless, other := told("INC-1", 1, "opened"), told("INC-2", 1, "opened")
+	keyless.Key, other.Key = "", ""
+	if r.Route(now, keyless)[0].Key != first[0].Key || r.Route(now, other)[0].Key == first[0].Key {
+		t.Error("a notice without a key did not get one of its own")
+	}
 	if first[0].Notice.Incident.Timeline != nil || n.Incident.Timeline == nil {
 		t.Error("the delivery has the timeline, or the notice lost it")
 	}
@@ -157,7 +162,6 @@ notify:
     port: 70000
     from: nobody
     username: wacht
-    link: desk
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +175,7 @@ notify:
 		`line 3: channel "Ops!": name: want`, `type: "pigeon" is none of smtp, webhook`, `fallback: "nobody" is not another channel`,
 		`line 6: channel "hook": priorities: "P9"`, `events: "exploded"`, `url: http is for private networks`, `secret_file: missing`,
 		`line 11: channel "hook": name: there is another`, `tls: "rot13"`, `port: 70000`, `from:`, `to: nobody is named`,
-		`password_file: username and password_file belong together`, `host: missing`, `link: want one like`,
+		`password_file: username and password_file belong together`, `host: missing`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no error says %q in:\n%s", want, text)

@@ -67,9 +67,7 @@ func (r *recorder) run(ctx context.Context, grace time.Duration) {
 		case <-r.signal:
 		case <-retry:
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-			defer cancel()
-			r.flush(last, kept)
+			r.last(ctx, grace, kept)
 			return
 		}
 		if kept = r.flush(ctx, kept); len(kept) == 0 {
@@ -78,6 +76,13 @@ func (r *recorder) run(ctx context.Context, grace time.Duration) {
 		}
 		retry, wait = time.After(wait), min(2*wait, maxRecordRetry)
 	}
+}
+
+// last commits what is left when the sender stops.
+func (r *recorder) last(ctx context.Context, grace time.Duration, kept []store.Write) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	r.flush(ctx, kept)
 }
 
 // flush commits kept and what is queued, and returns what is still to be committed.

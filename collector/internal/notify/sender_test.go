@@ -116,7 +116,7 @@ func TestIncidentsDoNotWaitForEachOther(t *testing.T) {
 
 func TestFailuresAreTriedAgainWithTheSameKey(t *testing.T) {
 	inBubble(t, func(t *testing.T, d *desk, a, _ *fakeChannel) {
-		a.errs = []error{errDown, &notice.Failure{Err: errDown, After: 10 * time.Minute}}
+		a.errs = []error{errDown, &notice.SendError{Err: errDown, After: 10 * time.Minute}}
 		d.start()
 		start := time.Now()
 		d.tell(told("INC-1", 1, "opened"))
@@ -167,7 +167,7 @@ func TestDeadAfterADay(t *testing.T) {
 
 func TestPermanentFailureIsDeadAtOnceAndCanBeRetried(t *testing.T) {
 	inBubble(t, func(t *testing.T, d *desk, a, b *fakeChannel) {
-		gone := &notice.Failure{Err: errors.New("410 Gone"), Permanent: true}
+		gone := &notice.SendError{Err: errors.New("410 Gone"), Permanent: true}
 		a.errs, b.errs = []error{gone}, []error{gone}
 		d.start()
 		sent := d.tell(told("INC-1", 1, "opened"))[0]

@@ -42,7 +42,8 @@ func (t Typed[T]) Get(ctx context.Context, r Reader, customer, key string) (T, e
 	if err != nil {
 		return v, err
 	}
-	return v, t.decode(key, value, &v)
+	err = t.decode(key, value, &v)
+	return v, err
 }
 
 // Scan yields a customer's rows in key order.

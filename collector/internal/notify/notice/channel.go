@@ -15,7 +15,7 @@ import (
 type Channel interface {
 	// Send returns nil when the other side has taken the delivery over. An error may
 	// leave that open: the same delivery is then sent again, with the same key. What
-	// will never succeed is a *Failure that is permanent.
+	// will never succeed is a *SendError that is permanent.
 	Send(ctx context.Context, d Delivery) error
 	Close() error
 }
@@ -38,8 +38,8 @@ type Env struct {
 	UserAgent string
 }
 
-// Failure is an error of sending with what it means for the next attempt.
-type Failure struct {
+// SendError is an error of sending with what it means for the next attempt.
+type SendError struct {
 	Err error
 	// Permanent says that no later attempt can succeed.
 	Permanent bool
@@ -48,10 +48,10 @@ type Failure struct {
 	After time.Duration
 }
 
-func (f *Failure) Error() string { return f.Err.Error() }
+func (f *SendError) Error() string { return f.Err.Error() }
 
 // Unwrap returns the error.
-func (f *Failure) Unwrap() error { return f.Err }
+func (f *SendError) Unwrap() error { return f.Err }
 
 // Secret is a text that shows as *** wherever it is printed, logged or encoded.
 type Secret string

@@ -13,6 +13,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/wacht-io/wacht/collector/internal/desk"
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
 	"github.com/wacht-io/wacht/collector/internal/store"
 )
@@ -20,26 +21,16 @@ import (
 // Undelivered is told to the fallback of a channel that could not deliver.
 const Undelivered = "undelivered"
 
-// Events lists what is told of incidents, in the words of package incident.
+// Events lists what is told of incidents.
 func Events() []string {
 	return []string{
-		"opened", "reopened", "resolved", "reprioritised",
-		"respond-near", "respond-missed", "resolve-near", "resolve-missed", Undelivered,
+		incident.Opened, incident.Reopened, incident.WasResolved, incident.Reprioritised,
+		incident.RespondNear, incident.RespondMissed, incident.ResolveNear, incident.ResolveMissed, Undelivered,
 	}
 }
 
-// Notice is something that happened to an incident and that people may want to know.
-// It has the fields of a notice of the desk.
-type Notice struct {
-	// Key is the same when the same thing is told again.
-	Key   string    `json:"key"`
-	Event string    `json:"event"`
-	At    time.Time `json:"at"`
-	// Incident is as it was then; a delivery leaves its timeline out.
-	Incident incident.Incident `json:"incident"`
-	// Lines say it in words: first what happened, then the reason, then the deadlines.
-	Lines []string `json:"lines"`
-}
+// Notice is what the desk wants people to know of an incident.
+type Notice = desk.Notice
 
 // State is where a delivery is.
 type State string
@@ -71,8 +62,12 @@ type Delivery struct {
 }
 
 // New makes the pending delivery of a notice to a channel. The same key of a notice
-// gives the same key of the delivery, and at the same time the same id.
+// gives the same key of the delivery, and at the same time the same id. A notice
+// without a key gets one of its incident, revision and event.
 func New(now time.Time, n Notice, channel string) Delivery {
+	if n.Key == "" {
+		n.Key = fmt.Sprintf("%s:%d:%s", n.Incident.Number, n.Incident.Revision, n.Event)
+	}
 	return keyed(now, n, channel, n.Incident.Customer, n.Key)
 }
 

@@ -3,9 +3,7 @@ package smtp
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"net/url"
 	"os"
 
 	gomail "github.com/wneessen/go-mail"
@@ -69,18 +67,4 @@ func (o *Options) roots() (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s holds no certificate", o.CAFile)
 	}
 	return pool, nil
-}
-
-func (o *Options) checkLink() error {
-	if o.Link == "" {
-		return nil
-	}
-	u, err := url.Parse(o.Link)
-	if err != nil {
-		return err
-	}
-	if u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return errors.New("want one like https://wacht.example.net")
-	}
-	return nil
 }

@@ -43,8 +43,6 @@ type Options struct {
 	// From and To are mail addresses, each with or without a name.
 	From string   `yaml:"from"`
 	To   []string `yaml:"to"`
-	// Link is the address of the collector's pages; mails link to the incident there.
-	Link string `yaml:"link"`
 }
 
 // Validate says all that is wrong.
@@ -76,7 +74,6 @@ func (o *Options) Validate() []error {
 		_, err := mail.ParseAddress(to)
 		check("to", err)
 	}
-	check("link", o.checkLink())
 	return errs
 }
 
@@ -125,7 +122,7 @@ type channel struct {
 func (c *channel) Send(ctx context.Context, d notice.Delivery) error {
 	message, err := c.message(d)
 	if err != nil {
-		return &notice.Failure{Err: fmt.Errorf("writing the mail: %w", err), Permanent: true}
+		return &notice.SendError{Err: fmt.Errorf("writing the mail: %w", err), Permanent: true}
 	}
 	// go-mail heeds the context while it connects only; a server that hangs after that
 	// keeps its goroutine until the timeout, but not the one who stops the collector.
@@ -142,7 +139,7 @@ func (c *channel) Send(ctx context.Context, d notice.Delivery) error {
 func (c *channel) mail(ctx context.Context, message *gomail.Msg) error {
 	client, err := gomail.NewClient(c.options.Host, c.client...)
 	if err != nil {
-		return &notice.Failure{Err: err, Permanent: true}
+		return &notice.SendError{Err: err, Permanent: true}
 	}
 	if err := client.DialWithContext(ctx); err != nil {
 		return fmt.Errorf("connecting to %s: %w", c.options.Host, err)
@@ -162,7 +159,7 @@ func judge(err error) error {
 		return nil
 	}
 	if refused, ok := errors.AsType[*gomail.SendError](err); ok && refused.ErrorCode() >= 500 {
-		return &notice.Failure{Err: err, Permanent: true}
+		return &notice.SendError{Err: err, Permanent: true}
 	}
 	return err
 }
@@ -180,7 +177,7 @@ func (c *channel) message(d notice.Delivery) (*gomail.Msg, error) {
 	m.SetGenHeader("X-Wacht-Event", d.Notice.Event)
 	m.SetGenHeader("X-Wacht-Incident", clean(d.Notice.Incident.Number))
 	m.SetGenHeader("X-Wacht-Customer", clean(d.Notice.Incident.Customer))
-	view := newView(d.Notice, c.options.Link)
+	view := newView(d.Notice)
 	m.SetBodyString(gomail.TypeTextPlain, view.text())
 	var html bytes.Buffer
 	if err := view.html(&html); err != nil {

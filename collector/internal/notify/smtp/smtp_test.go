@@ -101,7 +101,7 @@ func (s *mailServer) start(t *testing.T, encryption string) *Options {
 	t.Cleanup(func() { _ = srv.Close() })
 	o := &Options{
 		Host: "localhost", TLS: encryption, CAFile: caFile, From: "Wacht <wacht@example.net>",
-		To: []string{"desk@example.net", "Ann <ann@example.net>"}, Link: "https://wacht.example.net/",
+		To: []string{"desk@example.net", "Ann <ann@example.net>"},
 	}
 	o.Port, _ = strconv.Atoi(port)
 	return o
@@ -146,7 +146,7 @@ func delivery(event string) notice.Delivery {
 			Title:    "Filesystem /var is full <b>é</b>\r\nBcc: evil@example.org",
 			OpenedAt: time.Unix(1767225600, 0).UTC(),
 		},
-		Lines: []string{"P2 INC-000042 " + event, `<script>alert("1")</script>`},
+		Lines: []string{"P2 INC-000042 " + event, `<script>alert("1")</script>`, "https://wacht.example.net/incidents/INC-000042"},
 	}, "mail")
 }
 
@@ -206,6 +206,9 @@ func TestMail(t *testing.T) {
 				if !strings.Contains(strings.ReplaceAll(text, "\r\n", "\n"), want) {
 					t.Errorf("the text has no %q:\n%s", want, text)
 				}
+			}
+			if !strings.Contains(html, `<a href="https://wacht.example.net/incidents/INC-000042">`) {
+				t.Errorf("the page has no link:\n%s", html)
 			}
 			if strings.Contains(html, "<script>") || !strings.Contains(html, "&lt;script&gt;") {
 				t.Errorf("the page is not escaped:\n%s", html)
@@ -278,7 +281,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := mailServer{rcpt: test.rcpt, data: test.data}
 			err := send(t, s.start(t, ""), delivery("opened"))
-			failure, known := errors.AsType[*notice.Failure](err)
+			failure, known := errors.AsType[*notice.SendError](err)
 			if err == nil || (known && failure.Permanent) != test.permanent {
 				t.Errorf("%v, permanent %v", err, known && failure.Permanent)
 			}
@@ -289,7 +292,7 @@ func TestRefusals(t *testing.T) {
 func TestWrongPasswordIsTriedAgain(t *testing.T) {
 	var s mailServer
 	err := send(t, withLogin(t, s.start(t, ""), "wrong"), delivery("opened"))
-	if _, permanent := errors.AsType[*notice.Failure](err); err == nil || permanent || strings.Contains(err.Error(), "wrong") {
+	if _, permanent := errors.AsType[*notice.SendError](err); err == nil || permanent || strings.Contains(err.Error(), "wrong") {
 		t.Errorf("a wrong password: %v", err)
 	}
 }

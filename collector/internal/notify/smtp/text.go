@@ -6,24 +6,21 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
 
 	gomail "github.com/wneessen/go-mail"
 
+	"github.com/wacht-io/wacht/collector/internal/desk/incident"
 	"github.com/wacht-io/wacht/collector/internal/notify/notice"
 )
-
-// opened is the event that starts a thread.
-const opened = "opened"
 
 // subject names the incident the same way in every mail, so that programs which sort
 // by subject keep the thread together, and the event behind it.
 func subject(n notice.Notice) string {
 	s := fmt.Sprintf("[%s] %s %s", n.Incident.Priority, n.Incident.Number, n.Incident.Title)
-	if n.Event != opened {
+	if n.Event != incident.Opened {
 		s += " (" + n.Event + ")"
 	}
 	return clean(s)
@@ -46,7 +43,7 @@ func (c *channel) thread(m *gomail.Msg, d notice.Delivery) {
 	in := d.Notice.Incident
 	sum := sha256.Sum256([]byte(in.Customer + "\x00" + in.Number + "\x00" + d.Channel))
 	root := "wacht.incident." + hex.EncodeToString(sum[:12]) + "@" + domain
-	if d.Notice.Event == opened {
+	if d.Notice.Event == incident.Opened {
 		m.SetMessageIDWithValue(root)
 		return
 	}
@@ -60,12 +57,11 @@ type view struct {
 	Title string
 	Lines []string
 	Facts []fact
-	Link  string
 }
 
 type fact struct{ Name, Value string }
 
-func newView(n notice.Notice, link string) view {
+func newView(n notice.Notice) view {
 	in := n.Incident
 	v := view{Title: fmt.Sprintf("%s %s: %s", in.Number, n.Event, in.Title)}
 	if len(n.Lines) > 0 {
@@ -81,9 +77,6 @@ func newView(n notice.Notice, link string) view {
 		if f.Value != "" {
 			v.Facts = append(v.Facts, f)
 		}
-	}
-	if link != "" {
-		v.Link = strings.TrimRight(link, "/") + "/incidents/" + url.PathEscape(in.Number)
 	}
 	return v
 }
@@ -116,9 +109,6 @@ func (v view) text() string {
 	for _, f := range v.Facts {
 		fmt.Fprintf(&b, "%-12s %s\n", f.Name+":", f.Value)
 	}
-	if v.Link != "" {
-		b.WriteString("\n" + v.Link + "\n")
-	}
 	return b.String()
 }
 
@@ -126,17 +116,21 @@ const page = `<!doctype html>
 <html><head><meta charset="utf-8"><title>{{.Title}}</title></head>
 <body style="font-family: sans-serif">
 <h1 style="font-size: 1.2em">{{.Title}}</h1>
-{{range .Lines}}<p>{{.}}</p>
+{{range .Lines}}<p>{{if isLink .}}<a href="{{.}}">{{.}}</a>{{else}}{{.}}{{end}}</p>
 {{end}}<table>
 {{range .Facts}}<tr><th style="text-align: left; padding-right: 1em">{{.Name}}</th><td>{{.Value}}</td></tr>
 {{end}}</table>
-{{with .Link}}<p><a href="{{.}}">{{.}}</a></p>
-{{end}}</body></html>
+</body></html>
 `
+
+// isLink says whether a line is an address and nothing else.
+func isLink(line string) bool {
+	return strings.HasPrefix(line, "https://") || strings.HasPrefix(line, "http://")
+}
 
 // html writes the page; html/template escapes what agents and people wrote.
 func (v view) html(w io.Writer) error {
-	t, err := template.New("mail").Parse(page)
+	t, err := template.New("mail").Funcs(template.FuncMap{"isLink": isLink}).Parse(page)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func refusePrivate(address string) error {
 	}
 	ip := at.Addr().Unmap().WithZone("")
 	if !public(ip) {
-		return &notice.Failure{Permanent: true,
+		return &notice.SendError{Permanent: true,
 			Err: fmt.Errorf("%s is not a public address; set allow_private if it is meant", ip)}
 	}
 	return nil

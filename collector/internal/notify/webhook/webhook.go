@@ -146,11 +146,11 @@ func (c *channel) Send(ctx context.Context, d notice.Delivery) error {
 		Version: 1, Key: d.Key, Channel: d.Channel, Event: n.Event, At: n.At, Incident: n.Incident, Lines: n.Lines,
 	})
 	if err != nil {
-		return &notice.Failure{Err: fmt.Errorf("encoding the body: %w", err), Permanent: true}
+		return &notice.SendError{Err: fmt.Errorf("encoding the body: %w", err), Permanent: true}
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
 	if err != nil {
-		return &notice.Failure{Err: err, Permanent: true}
+		return &notice.SendError{Err: err, Permanent: true}
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Idempotency-Key", d.Key)
@@ -160,6 +160,7 @@ func (c *channel) Send(ctx context.Context, d notice.Delivery) error {
 	if err != nil {
 		return plain(err)
 	}
+	defer func() { _ = response.Body.Close() }()
 	return c.judge(response)
 }
 
@@ -181,7 +182,6 @@ func Sign(secret []byte, now time.Time, body []byte) string {
 }
 
 func (c *channel) judge(response *http.Response) error {
-	defer func() { _ = response.Body.Close() }()
 	// An answer read to its end leaves the connection to the next delivery.
 	answer, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes))
 	code := response.StatusCode
@@ -189,7 +189,7 @@ func (c *channel) judge(response *http.Response) error {
 		return nil
 	}
 	quote := answer[:min(len(answer), maxQuoteBytes)]
-	failure := &notice.Failure{Err: fmt.Errorf("the receiver answered %s: %.200q", response.Status, quote)}
+	failure := &notice.SendError{Err: fmt.Errorf("the receiver answered %s: %.200q", response.Status, quote)}
 	switch {
 	case code >= 300 && code < 400:
 		failure.Permanent = true

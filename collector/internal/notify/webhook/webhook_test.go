@@ -176,7 +176,7 @@ func TestAnswers(t *testing.T) {
 		c := open(t, options(t, server.URL))
 		c.now = func() time.Time { return time.Unix(1767225600, 0) }
 		err := c.Send(t.Context(), delivery())
-		failure, ok := errors.AsType[*notice.Failure](err)
+		failure, ok := errors.AsType[*notice.SendError](err)
 		if !ok || failure.Permanent != test.permanent || failure.After != test.after {
 			t.Errorf("%d with Retry-After %q: %+v", test.code, test.header, failure)
 		} else if len(failure.Error()) > 1000 || !strings.Contains(failure.Error(), strconv.Itoa(test.code)) {
@@ -201,7 +201,7 @@ func TestNoAnswer(t *testing.T) {
 	c := open(t, options(t, server.URL+"/secret-path"))
 	c.client.Timeout = 50 * time.Millisecond
 	err := c.Send(t.Context(), delivery())
-	if failure, ok := errors.AsType[*notice.Failure](err); err == nil || (ok && failure.Permanent) {
+	if failure, ok := errors.AsType[*notice.SendError](err); err == nil || (ok && failure.Permanent) {
 		t.Errorf("no answer: %v", err)
 	}
 	if strings.Contains(fmt.Sprint(err), "secret-path") {
@@ -244,7 +244,7 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 	o := options(t, server.URL)
 	o.AllowPrivate = false
 	err := open(t, o).Send(t.Context(), delivery())
-	failure, ok := errors.AsType[*notice.Failure](err)
+	failure, ok := errors.AsType[*notice.SendError](err)
 	if !ok || !failure.Permanent || !strings.Contains(err.Error(), "allow_private") || called {
 		t.Errorf("loopback: %v, called %v", err, called)
 	}

@@ -180,9 +180,13 @@ func (w *walker) inline(name string, page []byte) error {
 		return nil
 	}
 	head := readHeader(page)
+	if head.flags != leafFlag {
+		w.found("table %.40q: its leaf is none", name)
+		return nil
+	}
 	list, err := elements(page, head)
-	if err != nil || head.flags != leafFlag {
-		w.found("table %.40q: its leaf is damaged", name)
+	if err != nil {
+		w.found("table %.40q: %v", name, err)
 		return nil
 	}
 	return w.leaf(name, list)

@@ -157,7 +157,8 @@ func testChunks(t *testing.T, h Harness) {
 			t.Errorf("reverse %v: %d rows of 1500 by index", reverse, len(got))
 		}
 	}
-	for row := range a.Scan(t.Context(), table, "c", store.Range{From: "00700"}) {
+	for row, err := range a.Scan(t.Context(), table, "c", store.Range{From: "00700"}) {
+		wantError(t, "reading one row", err, nil)
 		equal(t, "the first row, then no more", row.Key, "00700")
 		break
 	}
