@@ -187,7 +187,7 @@ func (c *core) CreateToken(r *http.Request, o admin.TokenOrder) (string, error) 
 		Customer: o.Customer, Site: o.Site, Labels: o.Labels, TTL: o.TTL, Uses: o.Uses,
 	}, c.authority.Pin(), time.Now())
 	if errors.Is(err, joining.ErrOrder) {
-		return "", fmt.Errorf("%w: %w", admin.ErrWrong, err)
+		return "", admin.Wrong(err)
 	}
 	if err != nil {
 		return "", err
@@ -202,7 +202,7 @@ func (c *core) CreateToken(r *http.Request, o admin.TokenOrder) (string, error) 
 func (c *core) AddUser(r *http.Request, o admin.UserOrder) error {
 	role, err := auth.ParseRole(o.Role)
 	if err != nil {
-		return fmt.Errorf("%w: %w", admin.ErrWrong, err)
+		return admin.Wrong(err)
 	}
 	_, err = c.auth.AddUser(r.Context(), principal, auth.NewUser{Name: o.Name, Role: role, Customer: o.Customer, Password: o.Password})
 	return wrongOrder(err)
@@ -212,7 +212,7 @@ func (c *core) AddUser(r *http.Request, o admin.UserOrder) error {
 func (c *core) CreateAPIToken(r *http.Request, o admin.APITokenOrder) (string, error) {
 	role, err := auth.ParseRole(o.Role)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", admin.ErrWrong, err)
+		return "", admin.Wrong(err)
 	}
 	text, _, err := c.auth.AddToken(r.Context(), principal, auth.NewToken{Name: o.Name, Role: role, Customer: o.Customer, TTL: o.TTL})
 	return text, wrongOrder(err)
@@ -232,5 +232,5 @@ func wrongOrder(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", admin.ErrWrong, err)
+	return admin.Wrong(err)
 }

@@ -44,7 +44,7 @@ func describePolicy(p *policy.Policy, checkCount int) string {
 func (c *core) ReloadPolicy(r *http.Request) (string, error) {
 	p, err := loadPolicy(c.config.PolicyDir, c.specs)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", admin.ErrWrong, err)
+		return "", admin.Wrong(err)
 	}
 	if err := c.setPolicy(r.Context(), p); err != nil {
 		return "", err

@@ -49,7 +49,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 0
 	}
 	fmt.Fprintf(stderr, "wacht-collector: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-	if _, wrong := errors.AsType[wrongUse](err); wrong || errors.Is(err, admin.ErrWrong) {
+	if _, wrong := errors.AsType[wrongUse](err); wrong {
+		return exitWrong
+	}
+	if _, wrong := errors.AsType[*admin.WrongError](err); wrong {
 		return exitWrong
 	}
 	return exitFailed

@@ -56,8 +56,22 @@ type Failure struct {
 	Wrong bool   `json:"wrong,omitempty"`
 }
 
-// ErrWrong wraps an order that can't be right, as against one that failed.
-var ErrWrong = errors.New("wrong use")
+// WrongError is an order that can't be right, as against one that failed.
+type WrongError struct{ Err error }
+
+// Error says what is wrong with the order.
+func (e *WrongError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the reason.
+func (e *WrongError) Unwrap() error { return e.Err }
+
+// Wrong makes an error one of the order; nil stays nil.
+func Wrong(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &WrongError{err}
+}
 
 // Core does what the orders ask.
 type Core interface {
@@ -113,7 +127,7 @@ func order[O any](do func(*http.Request, O) (Text, error)) http.Handler {
 		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&o); err != nil {
-			fail(w, fmt.Errorf("%w: %w", ErrWrong, err))
+			fail(w, Wrong(err))
 			return
 		}
 		text, err := do(r, o)
@@ -126,7 +140,7 @@ func order[O any](do func(*http.Request, O) (Text, error)) http.Handler {
 }
 
 func fail(w http.ResponseWriter, err error) {
-	wrong := errors.Is(err, ErrWrong)
+	_, wrong := errors.AsType[*WrongError](err)
 	code := http.StatusInternalServerError
 	if wrong {
 		code = http.StatusBadRequest

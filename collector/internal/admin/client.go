@@ -128,7 +128,7 @@ func failure(resp *http.Response) error {
 			continue
 		}
 		if f.Wrong || resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest {
-			return fmt.Errorf("%w: %s", ErrWrong, text)
+			return Wrong(errors.New(text))
 		}
 		return errors.New(text)
 	}

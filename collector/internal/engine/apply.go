@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -92,6 +93,10 @@ func (e *Engine) applyResult(g *group, st *state, res *agentpb.PackedResult, val
 	st.status, st.values = checks.Status(res.Status), values
 	st.summary, st.evidence = res.GetSummary(), res.Evidence
 	st.lastSeen, st.nextWithin = g.now, nextWithin
+	if st.program == nil {
+		st.level = rules.Unknown // a check that this collector does not know
+		return
+	}
 	o := rules.Observation{
 		Status: st.status, Values: values, Received: g.now, Planned: g.now, NextWithin: nextWithin,
 	}
@@ -194,13 +199,13 @@ func sortedStates(t *task) []*state {
 // columns map to it.
 func (e *Engine) stateFor(t *task, item string, columns []rules.Column) (*state, []int, error) {
 	st := t.states[item]
-	if st != nil && st.program != nil {
+	if st != nil && (st.program != nil || t.spec == nil) {
 		if order, ok := permutation(st.columns, columns); ok {
 			return st, order, nil
 		}
 	}
 	program, err := e.policy.Book().Program(t.host.subject(t, item), columns)
-	if err != nil {
+	if err != nil && !errors.Is(err, rules.ErrUndeclared) {
 		return nil, nil, fmt.Errorf("rules of %s: %w", t.check, err)
 	}
 	if st == nil {

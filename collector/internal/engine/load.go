@@ -79,7 +79,7 @@ func (e *Engine) loadState(h *host, row *stateRow) {
 	st.level = st.machine.Level()
 	st.series = e.seriesOf(t, st.item, st.columns)
 	program, err := e.policy.Book().Program(h.subject(t, st.item), st.columns)
-	if err != nil {
+	if err != nil && !errors.Is(err, rules.ErrUndeclared) {
 		e.log.Warn("the rules of a check state can't be used until its agent is back", "host", h.Name, "check", row.Check, "error", err)
 	} else {
 		st.program = program

@@ -176,6 +176,9 @@ func (e *Engine) SetPolicy(ctx context.Context, p Policy) error {
 
 // rebind gives a state the program of the policy that holds.
 func (e *Engine) rebind(st *state) {
+	if st.task.spec == nil {
+		return
+	}
 	program, err := e.policy.Book().Program(st.task.host.subject(st.task, st.item), st.columns)
 	if err != nil {
 		e.log.Warn("a check state keeps the rules that it had", "host", st.task.host.Name, "check", st.task.check, "error", err)

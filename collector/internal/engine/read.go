@@ -148,19 +148,18 @@ func (st *state) view() StateView {
 		Check: st.task.check, Instance: st.task.instance, Item: st.item,
 		Level: st.level, Since: st.since, Status: st.status, Summary: st.summary, Evidence: st.evidence, LastSeen: st.lastSeen,
 	}
-	if st.task.spec == nil {
-		return v
-	}
 	for i, value := range st.values {
-		v.Metrics = append(v.Metrics, metricView(st.task.spec, st.columns[i], value))
+		v.Metrics = append(v.Metrics, metricView(st.task, st.columns[i], value))
 	}
 	return v
 }
 
-func metricView(spec *checks.Spec, c rules.Column, value float64) MetricView {
-	m := MetricView{Name: c.Name, Exposed: history.MetricName(spec.Name, c.Name), Value: value}
-	if d := spec.Metric(c.Name); d != nil {
-		m.Type, m.Unit = d.Type, d.Unit
+func metricView(t *task, c rules.Column, value float64) MetricView {
+	m := MetricView{Name: c.Name, Exposed: history.MetricName(t.check, c.Name), Type: checks.Gauge.String(), Value: value}
+	if t.spec != nil {
+		if d := t.spec.Metric(c.Name); d != nil {
+			m.Type, m.Unit = d.Type, d.Unit
+		}
 	}
 	if len(c.Labels) > 0 {
 		m.Labels = make(map[string]string, len(c.Labels))

@@ -232,7 +232,8 @@ func (s *Session) defineTask(d *agentpb.TaskDefinition) error {
 	}
 	t := s.host.task(taskKey{d.Check, d.Instance})
 	if t.spec = s.engine.specs[d.Check]; t.spec == nil {
-		return fmt.Errorf("the collector knows no check %q", d.Check)
+		s.host.finding(time.Now(), fmt.Sprintf(
+			"check %s is not known to this collector: its results are kept, but not judged; upgrade the collector", d.Check))
 	}
 	s.tasks = append(s.tasks, t)
 	return nil
@@ -251,7 +252,7 @@ func (s *Session) defineState(d *agentpb.StateDefinition) error {
 			d.Number, checks.MaxItemBytes, checks.MaxMetrics)
 	}
 	t := s.tasks[d.Task-1]
-	columns, err := columnsOf(t.spec, d.Metrics)
+	columns, err := columnsOf(d.Metrics)
 	if err != nil {
 		return fmt.Errorf("state %q of %s: %w", d.Item, t.check, err)
 	}
@@ -275,14 +276,21 @@ func validText(s string) bool {
 	return len(s) <= checks.MaxItemBytes && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-func columnsOf(spec *checks.Spec, defs []*agentpb.MetricDefinition) ([]rules.Column, error) {
+// columnsOf reads the metrics of a state. A metric that this collector's declaration
+// of the check lacks comes from a newer agent: it is kept, and no rule reads it.
+func columnsOf(defs []*agentpb.MetricDefinition) ([]rules.Column, error) {
 	out := make([]rules.Column, len(defs))
 	for i, m := range defs {
-		run := checks.Run{Results: []checks.Result{{Metrics: []checks.Metric{{
-			Name: m.Name, Type: checks.MetricType(m.Type), Labels: labelsOf(m.Labels),
-		}}}}}
-		if err := spec.Validate(&run); err != nil {
-			return nil, fmt.Errorf("defining metrics: %w", err)
+		if !validName(m.Name) {
+			return nil, fmt.Errorf("%q is no name of a metric", m.Name)
+		}
+		if len(m.Labels) > checks.MaxLabels {
+			return nil, fmt.Errorf("metric %q has %d labels; at most %d are allowed", m.Name, len(m.Labels), checks.MaxLabels)
+		}
+		for _, l := range m.Labels {
+			if !validName(l.Name) || !validText(l.Value) {
+				return nil, fmt.Errorf("metric %q has a label that is no name or is over %d bytes", m.Name, checks.MaxItemBytes)
+			}
 		}
 		out[i] = rules.Column{Name: m.Name, Labels: labelsOf(m.Labels)}
 	}

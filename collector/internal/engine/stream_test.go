@@ -333,3 +333,32 @@ func TestOverdueStateIsStale(t *testing.T) {
 		}
 	})
 }
+
+func TestNewerAgentIsTakenIn(t *testing.T) {
+	w := newWorld(t, memstore.New())
+	w.join("web1")
+	s, _, err := w.Connect(t.Context(), "id-web1", hello("web1", 7, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := &stream{Session: s, t: t, epoch: 7}
+	err = s.Define(&agentpb.Definitions{
+		Tasks: []*agentpb.TaskDefinition{{Number: 1, Check: "crystal_ball"}},
+		States: []*agentpb.StateDefinition{{Number: 1, Task: 1, Metrics: []*agentpb.MetricDefinition{
+			{Name: "future_seconds"}, {Name: "clarity_ratio"}, {Name: "third"},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.free(0.5)
+	st.free(0.01)
+	h, err := w.Host("acme", "web1")
+	if err != nil || len(h.Checks) != 1 || h.Checks[0].Level != rules.Unknown || len(h.Checks[0].Metrics) != 3 {
+		t.Fatalf("an unknown check shows as %+v, %v", h.Checks, err)
+	}
+	if got := w.points("crystal_ball", "clarity_ratio"); len(got) != 2 {
+		t.Fatalf("history holds %v of it", got)
+	}
+	w.finding("crystal_ball")
+}
