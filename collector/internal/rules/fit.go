@@ -33,8 +33,9 @@ func usable(points []Point, from, to time.Time) []Point {
 	return out
 }
 
-// condense cuts points into spans of equal time and takes each at its median. A
-// handful of points stays as it is.
+// condense cuts points into spans of equal time and takes of each the median point:
+// always one that was measured, so that a clean-up in the middle of a span stays one
+// step rather than becoming two half ones. A handful of points stays as it is.
 func condense(points []Point) []Point {
 	if len(points) <= maxBuckets {
 		return points
@@ -48,20 +49,20 @@ func condense(points []Point) []Point {
 		for n < len(points) && points[n].At.Sub(start)/width == bucket {
 			n++
 		}
-		middle := points[0].At.Add(points[n-1].At.Sub(points[0].At) / 2)
-		out = append(out, Point{middle, medianOf(points[:n])})
+		out = append(out, medianOf(points[:n]))
 		points = points[n:]
 	}
 	return out
 }
 
-func medianOf(points []Point) float64 {
-	values := make([]float64, len(points))
-	for i, p := range points {
-		values[i] = p.Value
-	}
-	return median(values)
+// medianOf is the point with the middle value, the lower of two.
+func medianOf(points []Point) Point {
+	sorted := slices.Clone(points)
+	slices.SortStableFunc(sorted, byValue)
+	return sorted[(len(sorted)-1)/2]
 }
+
+func byValue(a, b Point) int { return cmp.Compare(a.Value, b.Value) }
 
 // median orders its argument.
 func median(values []float64) float64 {
@@ -79,7 +80,6 @@ func cleanUps(points []Point, dir float64) []time.Time {
 	if len(points) < 3 {
 		return nil
 	}
-	byValue := func(a, b Point) int { return cmp.Compare(a.Value, b.Value) }
 	spread := slices.MaxFunc(points, byValue).Value - slices.MinFunc(points, byValue).Value
 	steps := make([]float64, len(points)-1) // positive away from the limit
 	sizes := make([]float64, len(steps))

@@ -211,8 +211,7 @@ func (f *Forecast) tooShort(points []Point) (ForecastResult, bool) {
 
 // direction is 1 when the figure comes from below the limit and -1 from above.
 func (f *Forecast) direction(points []Point) float64 {
-	first := medianOf(points[:max(1, len(points)/8)])
-	if first < f.Limit {
+	if medianOf(points[:max(1, len(points)/8)]).Value < f.Limit {
 		return 1
 	}
 	return -1
