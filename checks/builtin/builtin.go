@@ -10,6 +10,7 @@ import (
 	"github.com/wacht-io/wacht/checks/disk"
 	"github.com/wacht-io/wacht/checks/diskio"
 	"github.com/wacht-io/wacht/checks/memory"
+	"github.com/wacht-io/wacht/checks/tcp"
 	"github.com/wacht-io/wacht/checks/uptime"
 )
 
@@ -30,6 +31,7 @@ func All(opts Options) []checks.Check {
 		disk.New(),
 		diskio.New(),
 		memory.New(),
+		tcp.New(),
 		uptime.New(),
 	}
 }
