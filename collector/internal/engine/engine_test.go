@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,36 +15,26 @@ import (
 	"github.com/wacht-io/wacht/collector/internal/history"
 	"github.com/wacht-io/wacht/collector/internal/inventory"
 	"github.com/wacht-io/wacht/collector/internal/notify"
-	"github.com/wacht-io/wacht/collector/internal/rules"
+	"github.com/wacht-io/wacht/collector/internal/policy"
 	"github.com/wacht-io/wacht/collector/internal/store"
 	"github.com/wacht-io/wacht/collector/internal/store/memstore"
 )
 
-// defaults is a policy without layers.
-type defaults struct{ book *rules.Book }
-
-func (d defaults) Book() *rules.Book { return d.book }
-
-func (defaults) Effective(inventory.Host) *agentpb.Policy { return &agentpb.Policy{Revision: 1} }
-
-func defaultPolicy(t testing.TB) engine.Policy {
+// policyOf reads layers of policy; none leaves the defaults.
+func policyOf(t testing.TB, layers string) engine.Policy {
 	t.Helper()
 	specs, err := checks.Declarations()
 	if err != nil {
 		t.Fatal(err)
 	}
-	decls := make([]rules.Declaration, len(specs))
-	for i, s := range specs {
-		decls[i] = rules.Declaration{Spec: s, At: func(string, string, string) rules.Origin { return rules.Origin{File: s.Name} }}
-	}
-	book, err := rules.NewBook(decls, nil)
+	p, err := policy.Load(fstest.MapFS{"msp.yaml": {Data: []byte(layers)}}, specs, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return defaults{book}
+	return p
 }
 
-// desk is an engine under test with one host that has a stream.
+// world is an engine under test with one host that has a stream.
 type world struct {
 	*engine.Engine
 	t       testing.TB
@@ -71,7 +62,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.Engine, err = engine.New(w.t.Context(), engine.Options{
-		Store: w.store, History: w.history, Policy: defaultPolicy(w.t), Declarations: specs,
+		Store: w.store, History: w.history, Policy: policyOf(w.t, ""), Declarations: specs,
 		Router: notify.NewRouter(notify.Config{{Common: notify.Common{Name: "ops"}}}),
 		Wake:   func(d []notify.Delivery) { w.told = append(w.told, d...) },
 		Logger: testLog(w.t), Registerer: prometheus.NewRegistry(),
@@ -214,5 +205,30 @@ func TestBreachOpensAndRecoveryResolves(t *testing.T) {
 	again := w.incidents(incident.Open)
 	if len(again) != 1 || again[0].Number != open[0].Number || again[0].Occurrences != 2 {
 		t.Fatalf("a second breach soon after gives %+v", again)
+	}
+}
+
+func TestPolicyThatDropsARuleEndsWhatItOpened(t *testing.T) {
+	w := newWorld(t, memstore.New())
+	w.join("web1")
+	s := w.connect("web1", 7, 0, 0)
+	s.free(0.01)
+	off := policyOf(t, `
+- match: {}
+  rules:
+    disk:
+      space: {disabled: true, reason: we watch this elsewhere}
+  checks:
+    disk: {interval: 5m}
+`)
+	if err := w.SetPolicy(t.Context(), off); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.incidents(incident.Open); len(got) != 0 {
+		t.Fatalf("still open: %+v", got)
+	}
+	s.free(0.01)
+	if got := w.incidents(incident.Open); len(got) != 0 {
+		t.Fatalf("opened without its rule: %+v", got)
 	}
 }

@@ -158,12 +158,12 @@ func (s *Session) sendPolicy(have uint64) {
 // SetPolicy makes another policy the one that holds: states are judged by its rules
 // from their next result on, and agents get their new configuration.
 func (e *Engine) SetPolicy(ctx context.Context, p Policy) error {
-	return e.do(ctx, func(*group) error {
+	return e.do(ctx, func(g *group) error {
 		e.policy = p
 		for _, h := range e.hosts {
 			for _, t := range h.tasks {
 				for _, st := range t.states {
-					e.rebind(st)
+					e.rebind(g, st)
 				}
 			}
 			if h.session != nil {
@@ -174,8 +174,9 @@ func (e *Engine) SetPolicy(ctx context.Context, p Policy) error {
 	})
 }
 
-// rebind gives a state the program of the policy that holds.
-func (e *Engine) rebind(st *state) {
+// rebind gives a state the program of the policy that holds, which ends what rules
+// that are no more had opened.
+func (e *Engine) rebind(g *group, st *state) {
 	if st.task.spec == nil {
 		return
 	}
@@ -184,5 +185,10 @@ func (e *Engine) rebind(st *state) {
 		e.log.Warn("a check state keeps the rules that it had", "host", st.task.host.Name, "check", st.task.check, "error", err)
 		return
 	}
-	st.program = program
+	if st.program = program; program == nil {
+		return
+	}
+	var changed bool
+	e.scratch, changed = program.Tick(&st.machine, g.now, e.scratch[:0])
+	e.settle(g, st, e.scratch, changed)
 }
