@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/wacht-io/wacht/collector/internal/notify/notice"
@@ -117,6 +118,17 @@ func (s *Sender) bury(d Delivery, err error) {
 	}
 	<-s.recorder.add(writes...)
 	s.Wake([]Delivery{instead})
+}
+
+// DeadLetters yields what nobody tries to deliver any more, customer by customer.
+func (s *Sender) DeadLetters(ctx context.Context) iter.Seq2[Delivery, error] {
+	return func(yield func(Delivery, error) bool) {
+		for row, err := range (store.Typed[Delivery]{Table: &notice.DeadLetters}).ScanAll(ctx, s.opt.Reader) {
+			if !yield(row.Value, err) {
+				return
+			}
+		}
+	}
 }
 
 // Retry gives a dead letter another day. The error is store.ErrNotFound when there is

@@ -79,15 +79,21 @@ type desk struct {
 	config   Config
 	registry *prometheus.Registry
 	sender   *Sender
-	stop     func()
+	// reader is where the outbox is read; the store unless given.
+	reader store.Reader
+	stop   func()
 }
 
 // start starts a sender on the store, as after a restart of the collector.
 func (d *desk) start() {
 	d.t.Helper()
+	reader := d.reader
+	if reader == nil {
+		reader = d.store
+	}
 	d.registry = prometheus.NewPedanticRegistry()
 	s, err := NewSender(SenderOptions{
-		Config: d.config, Channels: d.channels, Reader: d.store, Commit: direct{d.store},
+		Config: d.config, Channels: d.channels, Reader: reader, Commit: direct{d.store},
 		Logger: slog.New(slog.DiscardHandler), Registerer: d.registry,
 		Jitter: func() float64 { return 0.5 },
 	})

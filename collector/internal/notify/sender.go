@@ -73,6 +73,8 @@ func laneOf(d Delivery) lane {
 	return lane{d.Notice.Incident.Customer, d.Notice.Incident.Number}
 }
 
+const reloadEvery = time.Minute
+
 // NewSender makes a sender, which sends while Run runs.
 func NewSender(o SenderOptions) (*Sender, error) {
 	if o.Limits == (Limits{}) {
@@ -103,14 +105,12 @@ func NewSender(o SenderOptions) (*Sender, error) {
 
 // Run reads the outbox and sends until the context ends. Then it starts nothing new,
 // gives what is under way some grace, and records what became of it: the Committer
-// must outlive it. What was not sent stays in the outbox.
+// must outlive it. What was not sent stays in the outbox. An outbox that cannot be
+// read is logged and read again; meanwhile new deliveries go out.
 func (s *Sender) Run(ctx context.Context) error {
 	stored, err := s.load(ctx)
 	if ctx.Err() != nil {
 		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading the outbox: %w", err)
 	}
 	recording, stopRecording := context.WithCancel(context.WithoutCancel(ctx))
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
@@ -119,6 +119,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	recorded.Go(func() { s.recorder.run(recording, s.opt.Limits.Grace) })
 
 	s.start(&running{wait: ctx, send: sending}, stored)
+	s.reload(ctx, err)
 	<-ctx.Done()
 	s.mu.Lock()
 	s.running = nil
@@ -131,13 +132,28 @@ func (s *Sender) Run(ctx context.Context) error {
 	return nil
 }
 
-// load reads the outbox, in the order in which each incident was told of.
+// reload reads the outbox until that succeeds, while what is known goes out.
+func (s *Sender) reload(ctx context.Context, err error) {
+	for err != nil {
+		s.log.Error("reading the outbox; what it holds from before the start is not sent yet", "error", err)
+		if !sleep(ctx, reloadEvery) {
+			return
+		}
+		var stored []Delivery
+		stored, err = s.load(ctx)
+		s.Wake(stored)
+	}
+}
+
+// load reads the outbox, in the order in which each incident was told of. With an
+// error it returns what it could read.
 func (s *Sender) load(ctx context.Context) ([]Delivery, error) {
 	var out []Delivery
+	var failed error
 	for row, err := range (store.Typed[Delivery]{Table: &notice.Outbox}).ScanAll(ctx, s.opt.Reader) {
 		switch {
 		case err != nil && row.Key == "":
-			return nil, err
+			failed = err
 		case err != nil:
 			// One row that cannot be read does not stop the others.
 			s.log.Error("reading a delivery", "customer", row.Customer, "id", row.Key, "error", err)
@@ -148,7 +164,7 @@ func (s *Sender) load(ctx context.Context) ([]Delivery, error) {
 	slices.SortStableFunc(out, func(a, b Delivery) int {
 		return a.Notice.Incident.Revision - b.Notice.Incident.Revision
 	})
-	return out, nil
+	return out, failed
 }
 
 // start lets lanes run, with what was stored before what was woken meanwhile.

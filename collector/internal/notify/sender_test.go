@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -172,7 +173,13 @@ func TestPermanentFailureIsDeadAtOnceAndCanBeRetried(t *testing.T) {
 		d.start()
 		sent := d.tell(told("INC-1", 1, "opened"))[0]
 		synctest.Wait()
-		letters := d.rows(&notice.DeadLetters)
+		var letters []Delivery
+		for letter, err := range d.sender.DeadLetters(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			letters = append(letters, letter)
+		}
 		if len(letters) != 2 {
 			t.Fatalf("dead letters: %+v; want that of a and its fallback's, and no fallback of that", letters)
 		}
@@ -337,6 +344,39 @@ func TestAFullDiskDoesNotStopSending(t *testing.T) {
 		if left := d.rows(&notice.Outbox); len(left) > 0 || len(a.keys()) != 10 {
 			t.Errorf("with room again: %d sent, the outbox holds %v", len(a.keys()), left)
 		}
+		d.stop()
+	})
+}
+
+// brokenOnce cannot say the customers once.
+type brokenOnce struct {
+	store.Reader
+	done bool
+}
+
+func (b *brokenOnce) Customers(ctx context.Context, t *store.Table) iter.Seq2[string, error] {
+	if b.done {
+		return b.Reader.Customers(ctx, t)
+	}
+	b.done = true
+	return func(yield func(string, error) bool) { yield("", errDown) }
+}
+
+func TestAnOutboxThatCannotBeReadIsReadAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *desk, a, _ *fakeChannel) {
+		a.errs = []error{errDown}
+		d.start()
+		d.tell(told("INC-1", 1, "opened"))
+		synctest.Wait()
+		d.stop()
+		d.reader = &brokenOnce{Reader: d.store}
+		d.start()
+		d.tell(told("INC-2", 1, "opened"))
+		synctest.Wait()
+		wantKeys(t, "while the outbox cannot be read", a.keys(), "INC-1:1:opened", "INC-2:1:opened")
+		time.Sleep(reloadEvery)
+		synctest.Wait()
+		wantKeys(t, "afterwards", a.keys(), "INC-1:1:opened", "INC-2:1:opened", "INC-1:1:opened")
 		d.stop()
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/mail"
 	"slices"
 	"time"
@@ -92,12 +93,12 @@ func (o *Options) checkLogin() error {
 }
 
 // New makes the channel.
-func (o *Options) New(notice.Env) (notice.Channel, error) {
+func (o *Options) New(env notice.Env) (notice.Channel, error) {
 	from, err := mail.ParseAddress(o.From)
 	if err != nil {
 		return nil, fmt.Errorf("from: %w", err)
 	}
-	c := &channel{options: *o, from: from}
+	c := &channel{options: *o, from: from, log: env.Logger}
 	for _, to := range o.To {
 		address, err := mail.ParseAddress(to)
 		if err != nil {
@@ -116,18 +117,15 @@ type channel struct {
 	from    *mail.Address
 	to      []*mail.Address
 	client  []gomail.Option
+	log     *slog.Logger
 }
 
 // Send mails a delivery over a connection of its own.
 func (c *channel) Send(ctx context.Context, d notice.Delivery) error {
-	message, err := c.message(d)
-	if err != nil {
-		return &notice.SendError{Err: fmt.Errorf("writing the mail: %w", err), Permanent: true}
-	}
 	// go-mail heeds the context while it connects only; a server that hangs after that
 	// keeps its goroutine until the timeout, but not the one who stops the collector.
 	done := make(chan error, 1)
-	go func() { done <- c.mail(ctx, message) }()
+	go func() { done <- c.mail(ctx, d) }()
 	select {
 	case err := <-done:
 		return err
@@ -136,7 +134,46 @@ func (c *channel) Send(ctx context.Context, d notice.Delivery) error {
 	}
 }
 
-func (c *channel) mail(ctx context.Context, message *gomail.Msg) error {
+// mail mails to all at once. When the server refuses one of them for good, such as
+// somebody who left, it mails to each alone: the others still hear of it.
+func (c *channel) mail(ctx context.Context, d notice.Delivery) error {
+	err := c.mailTo(ctx, d, c.to...)
+	refused, ok := errors.AsType[*gomail.SendError](err)
+	if !ok || refused.Reason != gomail.ErrSMTPRcptTo || len(c.to) == 1 {
+		return err
+	}
+	var missed, later error
+	reached := 0
+	for _, to := range c.to {
+		switch err := c.mailTo(ctx, d, to); {
+		case err == nil:
+			reached++
+		case permanent(err):
+			missed = errors.Join(missed, err)
+		default:
+			later = errors.Join(later, err)
+		}
+	}
+	switch {
+	case later != nil:
+		return later
+	case reached == 0:
+		return missed
+	}
+	c.log.Error("a mail reached some of its recipients; correct the list", "channel", d.Channel, "error", missed)
+	return nil
+}
+
+func permanent(err error) bool {
+	failure, ok := errors.AsType[*notice.SendError](err)
+	return ok && failure.Permanent
+}
+
+func (c *channel) mailTo(ctx context.Context, d notice.Delivery, to ...*mail.Address) error {
+	message, err := c.message(d, to)
+	if err != nil {
+		return &notice.SendError{Err: fmt.Errorf("writing the mail: %w", err), Permanent: true}
+	}
 	client, err := gomail.NewClient(c.options.Host, c.client...)
 	if err != nil {
 		return &notice.SendError{Err: err, Permanent: true}
@@ -164,10 +201,10 @@ func judge(err error) error {
 	return err
 }
 
-func (c *channel) message(d notice.Delivery) (*gomail.Msg, error) {
+func (c *channel) message(d notice.Delivery, to []*mail.Address) (*gomail.Msg, error) {
 	m := gomail.NewMsg()
 	m.FromMailAddress(c.from)
-	m.ToMailAddress(c.to...)
+	m.ToMailAddress(to...)
 	m.Subject(subject(d.Notice))
 	m.SetDateWithValue(d.CreatedAt)
 	c.thread(m, d)

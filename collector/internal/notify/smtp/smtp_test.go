@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log/slog"
 	"math/big"
 	"mime"
 	"mime/multipart"
@@ -36,8 +37,10 @@ type mailServer struct {
 	mu    sync.Mutex
 	mails [][]byte
 	login string
-	// rcpt and data are the answers to the commands, nil for success.
+	// rcpt and data are the answers to the commands, nil for success; only, when set,
+	// is whose mailbox rcpt is about.
 	rcpt, data error
+	only       string
 	// took, when set, is told of a mail before the answer, which then waits for hang.
 	took, hang chan struct{}
 }
@@ -60,9 +63,16 @@ func (x session) Auth(string) (sasl.Server, error) {
 }
 
 func (x session) Mail(string, *server.MailOptions) error { return nil }
-func (x session) Rcpt(string, *server.RcptOptions) error { return x.s.rcpt }
-func (x session) Reset()                                 {}
-func (x session) Logout() error                          { return nil }
+
+func (x session) Rcpt(to string, _ *server.RcptOptions) error {
+	if x.s.only != "" && x.s.only != to {
+		return nil
+	}
+	return x.s.rcpt
+}
+
+func (x session) Reset()        {}
+func (x session) Logout() error { return nil }
 
 func (x session) Data(r io.Reader) error {
 	content, err := io.ReadAll(r)
@@ -155,7 +165,7 @@ func send(t *testing.T, o *Options, d notice.Delivery) error {
 	if errs := o.Validate(); len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	c, err := o.New(notice.Env{})
+	c, err := o.New(notice.Env{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,6 +299,21 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestOneBadRecipientDoesNotStopTheOthers(t *testing.T) {
+	s := mailServer{rcpt: &server.SMTPError{Code: 550, Message: "no such user"}, only: "ann@example.net"}
+	if err := send(t, s.start(t, ""), delivery("opened")); err != nil {
+		t.Fatal(err)
+	}
+	if m := s.parsed(t); len(m) != 1 || m[0].Header.Get("To") != "<desk@example.net>" {
+		t.Errorf("mails: %v", m)
+	}
+	s = mailServer{rcpt: &server.SMTPError{Code: 451, Message: "later"}, only: "ann@example.net"}
+	err := send(t, s.start(t, ""), delivery("opened"))
+	if err == nil || permanent(err) {
+		t.Errorf("one recipient is greylisted: %v", err)
+	}
+}
+
 func TestWrongPasswordIsTriedAgain(t *testing.T) {
 	var s mailServer
 	err := send(t, withLogin(t, s.start(t, ""), "wrong"), delivery("opened"))
@@ -323,7 +348,7 @@ func TestUnknownCertificateIsRefused(t *testing.T) {
 // with the same id.
 func TestNoAnswerAfterTheMail(t *testing.T) {
 	s := mailServer{took: make(chan struct{}, 2), hang: make(chan struct{})}
-	c, err := s.start(t, "").New(notice.Env{})
+	c, err := s.start(t, "").New(notice.Env{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
