@@ -75,7 +75,8 @@ func openCore(ctx context.Context, cfg config.Config, registry *prometheus.Regis
 	if c.specs, err = checks.Declarations(); err != nil {
 		return c, err
 	}
-	return c, c.openEngine(ctx)
+	err = c.openEngine(ctx)
+	return c, err
 }
 
 func (c *core) openStores() error {

@@ -43,7 +43,7 @@ files when none runs.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		RunE: func(cmd *cobra.Command, given []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usage(cmd, errors.New("say which command to run"))
 		},
 		Args: args(cobra.NoArgs),
@@ -76,7 +76,7 @@ func (c *cli) logger() (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(c.stderr, nil)), nil
 	}
-	return nil, wrongUse{fmt.Errorf("--log-format is text or json, not %q", c.logFormat)}
+	return nil, usageError{fmt.Errorf("--log-format is text or json, not %q", c.logFormat)}
 }
 
 func (c *cli) options() (collector.Options, error) {

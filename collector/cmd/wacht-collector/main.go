@@ -32,10 +32,10 @@ func main() {
 	os.Exit(code)
 }
 
-// wrongUse is an error of the command line rather than of the work.
-type wrongUse struct{ error }
+// usageError is an error of the command line rather than of the work.
+type usageError struct{ error }
 
-func (w wrongUse) Unwrap() error { return w.error }
+func (w usageError) Unwrap() error { return w.error }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := newCLI(stdin, stdout, stderr)
@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 0
 	}
 	fmt.Fprintf(stderr, "wacht-collector: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-	if _, wrong := errors.AsType[wrongUse](err); wrong {
+	if _, wrong := errors.AsType[usageError](err); wrong {
 		return exitWrong
 	}
 	if _, wrong := errors.AsType[*admin.WrongError](err); wrong {
@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // usage marks what cobra finds wrong with arguments as wrong use, and says where
 // help is.
 func usage(cmd *cobra.Command, err error) error {
-	return wrongUse{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
+	return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 }
 
 // args wraps a check of positional arguments.

@@ -96,7 +96,7 @@ func (c *cli) password() (string, error) {
 	}
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" {
-		return "", wrongUse{errors.New("no password: give it on standard input, as one line")}
+		return "", usageError{errors.New("no password: give it on standard input, as one line")}
 	}
 	return line, nil
 }

@@ -199,7 +199,7 @@ func (c *cli) policy() *cobra.Command {
 		Args:  args(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, given []string) error {
 			if info, err := os.Stat(given[0]); err != nil || !info.IsDir() {
-				return wrongUse{fmt.Errorf("%s is not a folder; name the one that holds the policy's YAML files", given[0])}
+				return usageError{fmt.Errorf("%s is not a folder; name the one that holds the policy's YAML files", given[0])}
 			}
 			summary, err := collector.CheckPolicy(given[0])
 			if err == nil {

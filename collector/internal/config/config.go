@@ -101,7 +101,8 @@ func Parse(data []byte) (Config, error) {
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return Config{}, err
 	}
-	return c, c.check()
+	err := c.check()
+	return c, err
 }
 
 func (c *Config) check() error {

@@ -21,16 +21,14 @@ const (
 // host is a machine as the engine works with it; guarded by Engine.mu.
 type host struct {
 	inventory.Host
-	mark    watermark
-	tasks   map[taskKey]*task
-	states  int
-	session *Session
-	// unconfirmed is a visit number that was given out and not yet shown back.
-	unconfirmed uint64
-	skew        time.Duration
-	silent      bool
-	findings    []Finding
-	refused     []RefusedTask
+	mark     watermark
+	tasks    map[taskKey]*task
+	states   int
+	session  *Session
+	skew     time.Duration
+	silent   bool
+	findings []Finding
+	refused  []RefusedTask
 }
 
 type taskKey struct{ check, instance string }

@@ -32,7 +32,7 @@ func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
 	gauge := func(name, help string, f func() float64) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
-	gauge("wacht_collector_hosts", "Hosts known and not revoked.", func() float64 { return e.count(func(h *host) int { return 1 }) })
+	gauge("wacht_collector_hosts", "Hosts known and not revoked.", func() float64 { return e.count(func(*host) int { return 1 }) })
 	gauge("wacht_collector_streams", "Hosts with an open stream.", func() float64 {
 		return e.count(func(h *host) int {
 			if h.session != nil {

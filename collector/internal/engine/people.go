@@ -39,7 +39,8 @@ func (e *Engine) Act(ctx context.Context, customer string, a desk.Act) (incident
 	if err != nil {
 		return in, err
 	}
-	return in, desk.Allows(&in, a.Action)
+	err = desk.Allows(&in, a.Action)
+	return in, err
 }
 
 // person lets the desk handle what a person did, and answers the incident once the

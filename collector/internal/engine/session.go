@@ -61,16 +61,15 @@ func (e *Engine) Connect(ctx context.Context, hostID string, hello *agentpb.Hell
 	var (
 		s       *Session
 		welcome *agentpb.Welcome
-		refused *RefusedError
 	)
 	err := e.do(ctx, func(g *group) error {
 		h, ok := e.hosts[hostID]
 		if !ok {
 			return &RefusedError{agentpb.Refused_REVOKED, "this host is not known here; enrol it again with a new token"}
 		}
-		if refused = e.admit(h, hello, g.now); refused != nil {
+		if refused := e.admit(h, hello, g.now); refused != nil {
 			h.finding(g.now, refused.Reason)
-			return nil
+			return refused
 		}
 		s = &Session{engine: e, host: h, out: newOutgoing()}
 		if h.session != nil {
@@ -86,9 +85,6 @@ func (e *Engine) Connect(ctx context.Context, hostID string, hello *agentpb.Hell
 		s.sendPolicy(hello.PolicyRevision)
 		return e.putHost(g, h)
 	})
-	if refused != nil {
-		return nil, nil, refused
-	}
 	if err != nil {
 		return nil, nil, err
 	}

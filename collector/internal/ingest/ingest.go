@@ -122,7 +122,7 @@ func (s *Server) refusal(what string, err error) error {
 }
 
 func (s *Server) internal(what string, err error) error {
-	s.log.Error(what, "error", err)
+	s.log.Error("a call of an agent failed", "call", what, "error", err)
 	return status.Error(codes.Internal, what+" failed; the collector's log says why")
 }
 
@@ -244,6 +244,9 @@ func (s *Server) send(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agen
 	for {
 		select {
 		case err := <-received:
+			if errors.Is(err, errGone) {
+				return nil
+			}
 			return errors.Join(err, flush())
 		case <-session.Done():
 			if err := flush(); err != nil {
@@ -258,12 +261,15 @@ func (s *Server) send(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agen
 	}
 }
 
+// errGone says that the agent left, or that its connection did.
+var errGone = errors.New("the agent is gone")
+
 // receive reads until the agent is done or breaks the contract.
 func (s *Server) receive(ctx context.Context, stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage], session *engine.Session) error {
 	for {
 		m, err := stream.Recv()
 		if err != nil {
-			return nil // the agent left, or its connection did
+			return errGone
 		}
 		if err := s.take(ctx, session, m); err != nil {
 			if errors.Is(err, engine.ErrStopped) {
