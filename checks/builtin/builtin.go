@@ -9,6 +9,7 @@ import (
 	"github.com/wacht-io/wacht/checks/cpu"
 	"github.com/wacht-io/wacht/checks/disk"
 	"github.com/wacht-io/wacht/checks/diskio"
+	"github.com/wacht-io/wacht/checks/http"
 	"github.com/wacht-io/wacht/checks/memory"
 	"github.com/wacht-io/wacht/checks/tcp"
 	"github.com/wacht-io/wacht/checks/uptime"
@@ -30,6 +31,7 @@ func All(opts Options) []checks.Check {
 		cpu.New(),
 		disk.New(),
 		diskio.New(),
+		http.New(),
 		memory.New(),
 		tcp.New(),
 		uptime.New(),
