@@ -24,8 +24,12 @@ build: assets ## Build bin/wacht-agent and bin/wacht-collector
 	$(shipped) -ldflags='-X main.version=$(VERSION)' -o bin/ ./agent/cmd/wacht-agent ./collector/cmd/wacht-collector
 
 .PHONY: run
-run: build ## Build, then run a collector and an agent of this machine; Ctrl-C ends both
+run: build bin/receiver ## Build, then run a collector and an agent of this machine; Ctrl-C ends both
 	@exec packaging/dev/run
+
+.PHONY: bin/receiver
+bin/receiver:
+	go build -o $@ ./packaging/dev/receiver
 
 .PHONY: test
 test: setup assets ## Run every test with the race detector; with CI=true a skipped test fails

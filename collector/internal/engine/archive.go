@@ -144,7 +144,7 @@ func (a *archiver) write(samples []sample) error {
 			s.set.series = s.set.make()
 		}
 		for j, v := range s.values {
-			if err := b.Append(s.set.series[j], s.at, v); err != nil && !errors.Is(err, history.ErrFuture) {
+			if err := b.Append(s.set.series[j], s.at, v); err != nil && !errors.Is(err, history.ErrFuture) && !errors.Is(err, history.ErrNotNumber) {
 				return errors.Join(fmt.Errorf("archiving: %w", err), b.Rollback())
 			}
 			n++

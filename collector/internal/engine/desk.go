@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/wacht-io/wacht/collector/internal/desk"
-	"github.com/wacht-io/wacht/collector/internal/notify"
 )
 
 // deskFor returns a customer's desk, claimed and made when it is the first time.
@@ -83,7 +82,7 @@ func (e *Engine) effects(g *group, customer string, f desk.Effects) error {
 
 func (e *Engine) tell(g *group, notices []desk.Notice) error {
 	for _, n := range notices {
-		told := notify.Notice{Event: n.Event, At: n.At, Incident: n.Incident, Lines: n.Lines}
+		told := n
 		if e.opt.PublicURL != "" {
 			told.Lines = append(slices.Clip(told.Lines), strings.TrimRight(e.opt.PublicURL, "/")+"/incidents/"+n.Incident.Number)
 		}
