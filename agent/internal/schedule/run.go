@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/wacht-io/wacht/checks"
@@ -122,9 +123,10 @@ func settle(spec *checks.Spec, instance string, run checks.Run, err error) check
 	if err != nil {
 		return unknown(instance, reason(err))
 	}
-	if instance != "" {
-		for i := range run.Results {
-			r := &run.Results[i]
+	for i := range run.Results {
+		r := &run.Results[i]
+		r.Item = strings.Map(printable, r.Item)
+		if instance != "" {
 			r.Item = strings.TrimSpace(instance + " " + r.Item)
 		}
 	}
@@ -132,6 +134,15 @@ func settle(spec *checks.Spec, instance string, run checks.Run, err error) check
 		return unknown(instance, "the check gave a result that breaks its declaration: "+err.Error())
 	}
 	return run
+}
+
+// printable replaces what a name of an item may not have: a mount point can have a
+// line break in it.
+func printable(r rune) rune {
+	if unicode.IsControl(r) || r == utf8.RuneError {
+		return '?'
+	}
+	return r
 }
 
 // reason is an error as a person reads it. The stack of a panic is for the log.

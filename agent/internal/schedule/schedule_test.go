@@ -241,9 +241,9 @@ func metricRun(name string, value float64) func(context.Context, *checks.Env) (c
 }
 
 func TestItemsOfAnInstance(t *testing.T) {
-	run := checks.Run{Results: []checks.Result{{}, {Item: "/var"}}}
+	run := checks.Run{Results: []checks.Result{{}, {Item: "/var\n\xff"}}}
 	got := Once(t.Context(), fake{&checks.Spec{Name: "x"}, func(context.Context, *checks.Env) (checks.Run, error) { return run, nil }}, "shop", nil)
-	if got.Results[0].Item != "shop" || got.Results[1].Item != "shop /var" {
+	if got.Results[0].Item != "shop" || got.Results[1].Item != "shop /var??" {
 		t.Errorf("items %+v", got.Results)
 	}
 }

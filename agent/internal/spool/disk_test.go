@@ -156,6 +156,27 @@ func TestOwner(t *testing.T) {
 	}
 }
 
+// An agent in a crash loop while the collector is away names a bounded number of epochs.
+func TestEpochsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	for i := range maxEpochs + 20 {
+		s := open(t, Options{Dir: dir, BootID: "b"})
+		if i%2 == 0 {
+			fill(t, s, 1)
+			s.Disconnected()
+		}
+		s.crash()
+	}
+	s := open(t, Options{Dir: dir, BootID: "b"})
+	if n := len(s.Epochs()); n > maxEpochs {
+		t.Errorf("%d epochs", n)
+	}
+	s.Resume(nil)
+	if runs, _ := drain(s); len(runs) < maxEpochs/2 {
+		t.Errorf("%d runs are left", len(runs))
+	}
+}
+
 func TestSecondProcessIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	open(t, Options{Dir: dir})

@@ -26,18 +26,18 @@ type runID struct{ epoch, sequence uint64 }
 // desk is a model of the collector: it drops what a lane's cursor has passed, as
 // the contract allows it to.
 type desk struct {
-	received map[runID]bool
+	received map[runID]agentpb.Lane
 	archived map[uint64]*[2]uint64
-	pending  map[uint64]*[2]uint64 // received up to, not archived yet
-	known    map[runID]bool        // archived
+	pending  map[uint64]*[2]uint64  // received up to, not archived yet
+	known    map[runID]agentpb.Lane // archived, by the lane it came in
 	gaps     map[runID]agentpb.Gap_Reason
 	acked    map[runID]bool // the agent was told
 }
 
 func newDesk() *desk {
 	return &desk{
-		map[runID]bool{}, map[uint64]*[2]uint64{}, map[uint64]*[2]uint64{},
-		map[runID]bool{}, map[runID]agentpb.Gap_Reason{}, map[runID]bool{},
+		map[runID]agentpb.Lane{}, map[uint64]*[2]uint64{}, map[uint64]*[2]uint64{},
+		map[runID]agentpb.Lane{}, map[runID]agentpb.Gap_Reason{}, map[runID]bool{},
 	}
 }
 
@@ -61,7 +61,7 @@ func (d *desk) take(t *rapid.T, lane agentpb.Lane, b Batch) {
 			continue
 		}
 		at[lane] = e.Sequence
-		d.received[runID{b.Epoch, e.Sequence}] = true
+		d.received[runID{b.Epoch, e.Sequence}] = lane
 	}
 }
 
@@ -69,9 +69,9 @@ func (d *desk) take(t *rapid.T, lane agentpb.Lane, b Batch) {
 func (d *desk) archive(epoch uint64, lane agentpb.Lane) *agentpb.Cursor {
 	to := max(d.cursor(d.pending, epoch)[lane], d.cursor(d.archived, epoch)[lane])
 	d.cursor(d.archived, epoch)[lane] = to
-	for id := range d.received {
-		if id.epoch == epoch {
-			d.known[id] = true
+	for id, came := range d.received {
+		if id.epoch == epoch && came == lane {
+			d.known[id] = lane
 			delete(d.received, id)
 		}
 	}
@@ -167,8 +167,8 @@ func (w *world) send(t *rapid.T, lane agentpb.Lane, runs int) bool {
 func (w *world) ack(epoch uint64, lane agentpb.Lane) {
 	before := w.desk.cursor(w.desk.archived, epoch)[lane]
 	c := w.desk.archive(epoch, lane)
-	for id := range w.desk.known {
-		if id.epoch == epoch && id.sequence > before && id.sequence <= c.GetArchived() {
+	for id, came := range w.desk.known {
+		if id.epoch == epoch && came == lane && id.sequence > before && id.sequence <= c.GetArchived() {
 			w.desk.acked[id] = true
 		}
 	}
@@ -190,7 +190,8 @@ func (w *world) drain(t *rapid.T) {
 		}
 	}
 	for id := range w.given {
-		if _, gap := w.desk.gaps[id]; !gap && !w.desk.known[id] {
+		_, gap := w.desk.gaps[id]
+		if _, known := w.desk.known[id]; !gap && !known {
 			t.Fatalf("run %v is missing, and in no gap", id)
 		}
 	}
@@ -297,7 +298,7 @@ func TestDroppedRunsAreExactlyTheGaps(t *testing.T) {
 		}
 		w.drain(rt)
 		for id, reason := range w.desk.gaps {
-			if w.desk.known[id] || reason != agentpb.Gap_DROPPED {
+			if _, known := w.desk.known[id]; known || reason != agentpb.Gap_DROPPED {
 				rt.Fatalf("gap %v (%v) names a run that arrived", id, reason)
 			}
 		}

@@ -51,7 +51,46 @@ func (s *Spool) recoverLocked() error {
 		s.compare(m, damaged)
 	}
 	s.epochs = slices.DeleteFunc(s.epochs, func(e *epoch) bool { return e.newest == 0 })
+	s.limitEpochs()
 	return nil
+}
+
+// maxEpochs bounds the epochs that a Hello names, below the 256 that collectors
+// accept: one a start of the agent while the collector was away.
+const maxEpochs = 200
+
+// limitEpochs gives up the oldest epochs of an agent that was started very often,
+// at first those that hold no runs.
+func (s *Spool) limitEpochs() {
+	for _, empty := range []bool{true, false} {
+		excess := len(s.epochs) - (maxEpochs - 1) // the one to come counts
+		s.epochs = slices.DeleteFunc(s.epochs, func(e *epoch) bool {
+			if excess <= 0 || (empty && e.first > 0) {
+				return false
+			}
+			excess--
+			s.giveUpEpoch(e)
+			return true
+		})
+	}
+}
+
+// giveUpEpoch frees what is on disk of an epoch that nobody will hear of.
+func (s *Spool) giveUpEpoch(e *epoch) {
+	s.gaps = slices.DeleteFunc(s.gaps, func(g *gap) bool { return g.ordinal == e.ordinal })
+	if e.first == 0 || s.store == nil {
+		return
+	}
+	before := s.store.runs
+	err := s.store.update(func(tx *bolt.Tx) error {
+		return s.store.remove(tx, e.ordinal, e.first, e.last, func(uint64) bool { return true })
+	})
+	if err != nil {
+		s.diskError(err)
+		return
+	}
+	s.counts[agentpb.Gap_DROPPED] += uint64(before - s.store.runs) //nolint:gosec // some were removed
+	s.opts.Logger.Warn("the agent was started too often while the collector was away: the oldest runs are dropped", "runs", before-s.store.runs)
 }
 
 // openFirst opens the store, or sets a damaged one aside. Only a folder that is in

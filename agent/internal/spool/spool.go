@@ -9,9 +9,10 @@
 //
 // A run is identified by the epoch, which is random per process, and its sequence
 // number in that epoch. Two lanes lead to the collector. A run's lane is chosen
-// once, when it is about to be sent, and never changes, so that a cursor of one
-// lane says all about the runs of that lane. What is in the backlog is on disk
-// before it is sent, so that a run that is neither on disk nor under a cursor was lost.
+// once, when it is about to be sent, and never changes: so a cursor of one lane says
+// all about the runs of that lane, also while the collector still works on what an
+// earlier stream had sent. What is in the backlog is on disk before it is sent, so
+// that a run that is neither on disk nor under a cursor was lost.
 package spool
 
 import (
