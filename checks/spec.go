@@ -146,6 +146,15 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// UnmarshalYAML reads a duration. Its error has the line, and the decoder goes on, so
+// that a file's errors are all told at once.
+func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
+	if err := d.UnmarshalText([]byte(node.Value)); err != nil {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %v", node.Line, err)}}
+	}
+	return nil
+}
+
 var nameRE = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 // ParseSpec reads a check.yaml. Unknown keys are errors; every error has its line.

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -93,24 +95,35 @@ func Read(path string) (Config, error) {
 	return c, nil
 }
 
-// Parse reads a configuration. Its errors name the line.
+// Parse reads a configuration. The error tells everything that is wrong, with its
+// lines.
 func Parse(data []byte) (Config, error) {
 	c := Default()
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+	var root yaml.Node
+	if err := yaml.Unmarshal(data, &root); err != nil {
 		return Config{}, err
 	}
-	err := c.check()
-	return c, err
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	err := dec.Decode(&c)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return c, errors.Join(err, c.check(&root))
 }
 
-func (c *Config) check() error {
+func (c *Config) check(root *yaml.Node) error {
 	var errs []error
+	wrong := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("line %d: %s: %s", lineOf(root, strings.Split(key, ".")), key, fmt.Sprintf(format, args...)))
+	}
 	for _, a := range []struct{ key, value string }{{"web", c.Web}, {"agents", c.Agents}} {
 		if _, _, err := net.SplitHostPort(a.value); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %q is not an address such as 127.0.0.1:7420 or :7420", a.key, a.value))
+			wrong(a.key, "%q is not an address such as 127.0.0.1:7420 or :7420", a.value)
 		}
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http")) {
+		wrong("public_url", "%q is not an address such as https://wacht.example.com", c.PublicURL)
 	}
 	for _, d := range []struct {
 		key   string
@@ -120,11 +133,27 @@ func (c *Config) check() error {
 		{"silence.server", c.Silence.Server}, {"silence.announced", c.Silence.Announced},
 	} {
 		if d.value <= 0 {
-			errs = append(errs, fmt.Errorf("%s: must be above zero", d.key))
+			wrong(d.key, "must be above zero")
 		}
 	}
-	errs = append(errs, c.Notify.Validate()...)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Notify.Validate()...)...)
+}
+
+// lineOf finds the line of a key, or 0 where the file does not have it.
+func lineOf(n *yaml.Node, path []string) int {
+	if n.Kind == yaml.DocumentNode && len(n.Content) > 0 {
+		return lineOf(n.Content[0], path)
+	}
+	for i := 0; i+1 < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
+		if n.Content[i].Value != path[0] {
+			continue
+		}
+		if len(path) == 1 {
+			return n.Content[i].Line
+		}
+		return lineOf(n.Content[i+1], path[1:])
+	}
+	return 0
 }
 
 // resolve makes paths of the file relative to it.
