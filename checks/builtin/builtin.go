@@ -6,6 +6,7 @@ import (
 
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/checks/agent"
+	"github.com/wacht-io/wacht/checks/certificate"
 	"github.com/wacht-io/wacht/checks/cpu"
 	"github.com/wacht-io/wacht/checks/disk"
 	"github.com/wacht-io/wacht/checks/diskio"
@@ -28,6 +29,7 @@ type Options struct {
 func All(opts Options) []checks.Check {
 	return []checks.Check{
 		agent.New(opts.AgentStats, opts.Version),
+		certificate.New(),
 		cpu.New(),
 		disk.New(),
 		diskio.New(),

@@ -47,7 +47,10 @@ func readConfig(env *checks.Env) (*config, error) {
 			return nil, fmt.Errorf("parameter ca_file: %w", err)
 		}
 	}
-	return cfg, cfg.readSecret(env)
+	if err := cfg.readSecret(env); err != nil {
+		return nil, err
+	}
+	return cfg, nil
 }
 
 func readURL(text string) (*url.URL, error) {

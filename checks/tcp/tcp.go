@@ -108,23 +108,26 @@ func (cfg *config) talk(ctx context.Context, conn net.Conn) ([]byte, error) {
 			return nil, fmt.Errorf("setting a deadline: %w", err)
 		}
 	}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	if _, err := io.WriteString(conn, cfg.send); err != nil {
 		return nil, fmt.Errorf("sending: %w", outward.Plain(err))
 	}
 	if cfg.expect == nil {
 		return nil, nil
 	}
-	return cfg.await(conn)
+	return cfg.await(ctx, conn)
 }
 
-func (cfg *config) await(conn net.Conn) ([]byte, error) {
+func (cfg *config) await(ctx context.Context, conn net.Conn) ([]byte, error) {
 	buf := make([]byte, 0, maxAnswer)
 	for len(buf) < maxAnswer {
 		n, err := conn.Read(buf[len(buf):maxAnswer])
 		buf = buf[:len(buf)+n]
 		if cfg.expect.Match(buf) {
 			return buf, nil
+		}
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
 		}
 		if err != nil {
 			return buf, fmt.Errorf("%q did not come in %d bytes: %w", cfg.expect, len(buf), outward.Plain(err))
