@@ -12,6 +12,7 @@ import (
 	"github.com/wacht-io/wacht/checks/diskio"
 	"github.com/wacht-io/wacht/checks/http"
 	"github.com/wacht-io/wacht/checks/memory"
+	"github.com/wacht-io/wacht/checks/ping"
 	"github.com/wacht-io/wacht/checks/tcp"
 	"github.com/wacht-io/wacht/checks/uptime"
 )
@@ -35,6 +36,7 @@ func All(opts Options) []checks.Check {
 		diskio.New(),
 		http.New(),
 		memory.New(),
+		ping.New(),
 		tcp.New(),
 		uptime.New(),
 	}

@@ -18,3 +18,6 @@ func Each(n int, f func(i int)) {
 	}
 	wg.Wait()
 }
+
+// Rounds is how many times as long as a single one n subjects take at most.
+func Rounds(n int) int { return (n + atOnce - 1) / atOnce }
