@@ -46,6 +46,9 @@ func New(e *engine.Engine, a *pki.Authority, r store.Reader, log *slog.Logger) *
 		// Thousands of streams that are idle most of the time: small buffers halve
 		// what each costs.
 		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
+		// Fixed windows: the estimator of the bandwidth would answer each message with a
+		// ping, and small messages are most of what comes.
+		grpc.InitialWindowSize(64<<10), grpc.InitialConnWindowSize(64<<10),
 		grpc.ConnectionTimeout(20*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -271,7 +274,7 @@ func (s *Server) receive(ctx context.Context, stream grpc.BidiStreamingServer[ag
 		if err != nil {
 			return errGone
 		}
-		if err := s.take(ctx, session, m); err != nil {
+		if err := Take(ctx, session, m); err != nil {
 			if errors.Is(err, engine.ErrStopped) {
 				return status.Error(codes.Unavailable, err.Error())
 			}
@@ -280,7 +283,8 @@ func (s *Server) receive(ctx context.Context, stream grpc.BidiStreamingServer[ag
 	}
 }
 
-func (s *Server) take(ctx context.Context, session *engine.Session, m *agentpb.AgentMessage) error {
+// Take deals with one message of a stream after its hello. An error ends the stream.
+func Take(ctx context.Context, session *engine.Session, m *agentpb.AgentMessage) error {
 	switch m := m.Message.(type) {
 	case *agentpb.AgentMessage_Batch:
 		return session.Submit(ctx, m.Batch)
