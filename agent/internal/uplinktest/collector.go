@@ -93,6 +93,7 @@ type Collector struct {
 	listener *bufconn.Listener
 	server   *grpc.Server
 	largest  int
+	news     chan struct{} // closed, and replaced, when something arrives
 }
 
 // New starts a collector that is reached through Dial alone.
@@ -101,7 +102,7 @@ func New(t testing.TB) *Collector {
 	c := &Collector{
 		Lifetime: 30 * 24 * time.Hour, Protocol: agentpb.ProtocolVersion, MaxMessage: 1 << 20,
 		hosts: map[string]*Host{}, tokens: map[string]bool{}, conns: map[net.Conn]struct{}{},
-		listener: bufconn.Listen(64 << 10),
+		listener: bufconn.Listen(64 << 10), news: make(chan struct{}),
 	}
 	c.makeAuthority(t)
 	c.server = grpc.NewServer(
@@ -178,7 +179,31 @@ func (c *Collector) Host(id string) *Host {
 	return &snapshot
 }
 
-// Hosts counts the hosts that joined.
+// Await waits until a host's state is as wanted, which is asked whenever something
+// arrives, or ctx ends.
+func (c *Collector) Await(ctx context.Context, id string, wanted func(*Host) bool) error {
+	for {
+		c.mu.Lock()
+		news := c.news
+		c.mu.Unlock()
+		if h := c.Host(id); h != nil && wanted(h) {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", id, ctx.Err())
+		}
+	}
+}
+
+// tell wakes who waits. The caller holds mu.
+func (c *Collector) tell() {
+	close(c.news)
+	c.news = make(chan struct{})
+}
+
+// Hosts returns the ids of the hosts that joined.
 func (c *Collector) Hosts() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

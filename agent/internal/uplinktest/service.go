@@ -143,6 +143,7 @@ func (s *session) greet() error {
 			welcome.Cursors = append(welcome.Cursors, &agentpb.Cursor{Epoch: e.GetEpoch(), Lane: agentpb.Lane(lane), Decided: at, Archived: at}) //nolint:gosec // 0 or 1
 		}
 	}
+	defer c.tell()
 	s.h.visit++
 	s.h.Streams++
 	s.h.Hello = hello
@@ -178,6 +179,7 @@ func (s *session) cursor(epoch uint64) *[2]uint64 {
 func (s *session) take(msg *agentpb.AgentMessage) error {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	defer s.c.tell()
 	size := proto.Size(msg)
 	s.c.largest = max(s.c.largest, size)
 	if size > int(s.c.MaxMessage) {
