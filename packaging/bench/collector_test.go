@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/wacht-io/wacht/agent/fleet"
-	"github.com/wacht-io/wacht/collector/collectortest"
 )
 
 // BenchmarkCollector measures results from the agents' spools to the acknowledgement
@@ -29,11 +28,9 @@ func (w base) collector(b *testing.B, perMessage int) {
 	known := s.collector.Usage()
 	for b.Loop() {
 		stop := s.profile()
-		before, used := s.metrics(), s.collector.UsageNow()
 		full := s.flooded(2*time.Second, 12*time.Second)
-		after, use := s.metrics(), s.collector.UsageNow()
 		stop()
-		s.print(l, full, before, after, used, use)
+		s.print(l, full)
 		half := s.paced(float64(full.Runs)/full.Seconds/2, 2*time.Second, 8*time.Second)
 		s.printHalf(half)
 		b.ReportMetric(float64(full.Results)/full.Seconds, "results/s")
@@ -49,22 +46,25 @@ func (w base) collector(b *testing.B, perMessage int) {
 	b.ReportMetric(perState, "KiB/state")
 }
 
-func (s *side) print(l *fleet.Load, f fleet.Figures, before, after map[string]float64, used, use collectortest.Usage) {
-	commits := after["wacht_collector_commit_seconds_count"] - before["wacht_collector_commit_seconds_count"]
-	span := f.Seconds + 2 // the counters include the warm-up
+func (s *side) print(l *fleet.Load, f stretch) {
+	commits := f.rose("wacht_collector_commit_seconds_count")
+	perSecond := func(n float64) float64 { return n / f.Seconds }
 	s.b.Logf("%d hosts, %d states, %d metrics a result, %d results a message: %.0f results/s decided and fsynced, %.0f messages/s",
-		hosts, hosts*statesPerHost, l.Metrics, l.Results, float64(f.Results)/f.Seconds, float64(f.Runs)/f.Seconds)
-	s.b.Logf("acknowledged in %s (median), %s (99 %%) with every host waiting for the one before", ms(f.Quantile(0.5)), ms(f.Quantile(0.99)))
-	s.b.Logf("%.0f commits/s of two fsyncs each, %.2f ms a commit; %.0f transitions/s; %.0f samples/s synced in history", commits/span,
-		1000*(after["wacht_collector_commit_seconds_sum"]-before["wacht_collector_commit_seconds_sum"])/commits,
-		(after["wacht_collector_transitions_total"]-before["wacht_collector_transitions_total"])/span,
-		(after["wacht_collector_samples_total"]-before["wacht_collector_samples_total"])/span)
-	s.b.Logf("%.1f bytes a result to the collector, %.1f back; collector %.2f of 2 processors, %.1f bytes a result written to disk",
-		float64(f.Sent)/float64(f.Results), float64(f.Received)/float64(f.Results),
-		(use.CPU-used.CPU).Seconds()/span, float64(use.Written-used.Written)/(after["wacht_collector_results_total"]-before["wacht_collector_results_total"]))
+		hosts, hosts*statesPerHost, l.Metrics, l.Results, perSecond(float64(f.Results)), perSecond(float64(f.Runs)))
+	s.b.Logf("acknowledged in %s (median), %s (99 %%), every host waiting for one acknowledgement", ms(f.Quantile(0.5)), ms(f.Quantile(0.99)))
+	s.b.Logf("%.0f fsyncs/s: %.0f commits/s of two each, %.2f ms a commit, and history's; %.0f transitions/s, %.0f samples/s in history",
+		perSecond(2*commits)+fsyncsOfHistory, perSecond(commits), 1000*f.rose("wacht_collector_commit_seconds_sum")/commits,
+		perSecond(f.rose("wacht_collector_transitions_total")), perSecond(f.rose("wacht_collector_samples_total")))
+	s.b.Logf("%.1f bytes a result to the collector, %.1f back, %.1f written to disk; processor time a message: collector %.0f µs, agents %.0f µs",
+		float64(f.Sent)/float64(f.Results), float64(f.Received)/float64(f.Results), float64(f.written)/float64(f.Results),
+		float64((f.to.collector-f.from.collector).Microseconds())/float64(f.Runs), float64((f.to.agents-f.from.agents).Microseconds())/float64(f.Runs))
+	s.b.Log(shares(f.from, f.to))
 }
 
-func (s *side) printHalf(f fleet.Figures) {
-	s.b.Logf("at half of that, %.0f results/s: acknowledged in %s (median), %s (99 %%)",
-		float64(f.Results)/f.Seconds, ms(f.Quantile(0.5)), ms(f.Quantile(0.99)))
+// fsyncsOfHistory is how often a second history is synced under load.
+const fsyncsOfHistory = 3
+
+func (s *side) printHalf(f stretch) {
+	s.b.Logf("at half of that, %.0f results/s: acknowledged in %s (median), %s (99 %%); %s",
+		float64(f.Results)/f.Seconds, ms(f.Quantile(0.5)), ms(f.Quantile(0.99)), shares(f.from, f.to))
 }

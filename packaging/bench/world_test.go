@@ -111,7 +111,7 @@ func (s *side) report(l *fleet.Load) {
 
 // flooded measures with every agent sending its next run when the one before is
 // acknowledged.
-func (s *side) flooded(warm, long time.Duration) fleet.Figures {
+func (s *side) flooded(warm, long time.Duration) stretch {
 	s.fleet.Flood(1)
 	time.Sleep(warm)
 	f := s.measured(long)
@@ -121,7 +121,7 @@ func (s *side) flooded(warm, long time.Duration) fleet.Figures {
 }
 
 // paced measures at a rate of runs a second.
-func (s *side) paced(rate float64, warm, long time.Duration) fleet.Figures {
+func (s *side) paced(rate float64, warm, long time.Duration) stretch {
 	ctx, cancel := context.WithCancel(s.b.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.fleet.Pace(ctx, rate) }()
@@ -135,10 +135,27 @@ func (s *side) paced(rate float64, warm, long time.Duration) fleet.Figures {
 	return f
 }
 
-func (s *side) measured(long time.Duration) fleet.Figures {
+// stretch is what happened in a stretch of time.
+type stretch struct {
+	fleet.Figures
+
+	from, to      moment
+	written       int64 // bytes to disk
+	before, after map[string]float64
+}
+
+// rose is by how much one of the collector's counters did.
+func (s *stretch) rose(name string) float64 { return s.after[name] - s.before[name] }
+
+func (s *side) measured(long time.Duration) stretch {
+	s.b.Helper()
 	ctx, cancel := context.WithTimeout(s.b.Context(), long)
 	defer cancel()
-	return s.fleet.Measure(ctx)
+	out := stretch{before: s.metrics(), from: now(s.b, s.collector), written: -s.collector.UsageNow().Written}
+	out.Figures = s.fleet.Measure(ctx)
+	out.to, out.after = now(s.b, s.collector), s.metrics()
+	out.written += s.collector.UsageNow().Written
+	return out
 }
 
 func (s *side) metrics() map[string]float64 {
