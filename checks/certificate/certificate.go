@@ -145,7 +145,7 @@ func describe(own, first *x509.Certificate, k key, now time.Time) string {
 	if first != own {
 		left += " (by " + subject(first) + ")"
 	}
-	return outward.Line(fmt.Sprintf("%s, %s, %s, issued by %s", subject(own), left, k, issuer(own)))
+	return text.Line(fmt.Sprintf("%s, %s, %s, issued by %s", subject(own), left, k, issuer(own)))
 }
 
 func subject(cert *x509.Certificate) string {
@@ -170,8 +170,8 @@ func evidence(chain []*x509.Certificate) string {
 	const most = 8
 	var out string
 	for i, cert := range chain[:min(len(chain), most)] {
-		out += outward.Line(fmt.Sprintf("%d: %s, issued by %s, from %s to %s", i, cert.Subject, cert.Issuer,
+		out += text.Line(fmt.Sprintf("%d: %s, issued by %s, from %s to %s", i, cert.Subject, cert.Issuer,
 			cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))) + "\n"
 	}
-	return outward.Cut(out, checks.MaxEvidenceBytes)
+	return text.Cut(out, checks.MaxEvidenceBytes)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/checks/internal/outward"
+	"github.com/wacht-io/wacht/checks/internal/text"
 )
 
 // maxFile bounds the size of a file with certificates; the system's own bundle of
@@ -22,7 +23,7 @@ const maxFile = 1 << 20
 func (cfg *config) file(path string, now time.Time) checks.Result {
 	certs, err := readFile(path)
 	if errors.Is(err, fs.ErrPermission) {
-		return checks.Result{Item: path, Status: checks.Unknown, Summary: outward.Line(err.Error())}
+		return checks.Result{Item: path, Status: checks.Unknown, Summary: text.Line(err.Error())}
 	}
 	if err == nil {
 		err = cfg.verifyFile(certs, now)

@@ -41,7 +41,7 @@ func (c *check) Run(ctx context.Context, env *checks.Env) (checks.Run, error) {
 	result := checks.Result{Metrics: f.metrics(start)}
 	if failure != nil {
 		result.Status = checks.Critical
-		result.Summary = outward.Line(fmt.Sprintf("%s failed: %v", f.trace.current(), failure))
+		result.Summary = text.Line(fmt.Sprintf("%s failed: %v", f.trace.current(), failure))
 		result.Evidence = f.evidence()
 	} else {
 		result.Summary = fmt.Sprintf("status %d, %s in %s", f.status, text.Bytes(int64(len(f.body))), outward.Seconds(took))

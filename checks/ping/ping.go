@@ -145,7 +145,7 @@ func address(ctx context.Context, target string) (netip.Addr, error) {
 
 // failure tells what could not be tried from what failed.
 func failure(target string, err error) checks.Result {
-	r := checks.Result{Item: target, Status: checks.Critical, Summary: outward.Line(err.Error())}
+	r := checks.Result{Item: target, Status: checks.Critical, Summary: text.Line(err.Error())}
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
 		r.Status = checks.Unknown
 	}

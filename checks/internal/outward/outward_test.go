@@ -7,9 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
-
-	"pgregory.net/rapid"
 )
 
 func TestSplitHostPort(t *testing.T) {
@@ -71,15 +68,6 @@ func TestStepsStopAtTheFirstFailure(t *testing.T) {
 	if got, want := s.Summary(), "connect failed: refused"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-}
-
-func TestLineIsOneShortLine(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		got := Line(string(rapid.SliceOf(rapid.Byte()).Draw(t, "text")))
-		if len(got) > 400 || strings.ContainsAny(got, "\n\r\x00\x1b") || !utf8.ValidString(got) {
-			t.Fatalf("%q", got)
-		}
-	})
 }
 
 func TestSeconds(t *testing.T) {

@@ -2,10 +2,10 @@ package outward
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/wacht-io/wacht/checks"
+	"github.com/wacht-io/wacht/checks/internal/text"
 )
 
 // Steps times the steps of a test in the order they are taken.
@@ -62,30 +62,7 @@ func (s *Steps) Summary() string {
 	if s.err == nil {
 		return ""
 	}
-	return Line(fmt.Sprintf("%s failed: %v", s.failed, s.err))
-}
-
-// Line turns foreign text into one printable line that fits a summary.
-func Line(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return ' '
-		}
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	return Cut(strings.TrimSpace(text), 400)
-}
-
-// Cut shortens text to at most n bytes without splitting a character.
-func Cut(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	const more = "…"
-	return strings.ToValidUTF8(text[:n-len(more)], "") + more
+	return text.Line(fmt.Sprintf("%s failed: %v", s.failed, s.err))
 }
 
 // Seconds writes a duration for a summary: 12 ms, 1.4 s.
