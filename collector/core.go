@@ -42,6 +42,7 @@ type core struct {
 	backend   backend
 	registry  *prometheus.Registry
 	specs     []*checks.Spec
+	level     *sla.Level
 	policyMu  sync.Mutex
 	policy    *policy.Policy // guarded by policyMu
 	opt       Options
@@ -60,6 +61,9 @@ func openCore(ctx context.Context, cfg config.Config, registry *prometheus.Regis
 			c = nil
 		}
 	}()
+	if err := c.readFiles(); err != nil {
+		return c, err
+	}
 	if err := dataFolder(cfg.DataDir); err != nil {
 		return c, err
 	}
@@ -72,11 +76,20 @@ func openCore(ctx context.Context, cfg config.Config, registry *prometheus.Regis
 	if c.auth, err = auth.New(c.store, auth.Unclaimed{Store: c.store}, auth.Options{Logger: c.log}); err != nil {
 		return c, fmt.Errorf("reading accounts: %w", err)
 	}
-	if c.specs, err = checks.Declarations(); err != nil {
-		return c, err
-	}
 	err = c.openEngine(ctx)
 	return c, err
+}
+
+// readFiles reads and verifies what the configuration names, before anything is
+// opened; the error tells all that is wrong.
+func (c *core) readFiles() (err error) {
+	if c.specs, err = checks.Declarations(); err != nil {
+		return err
+	}
+	c.level, err = serviceLevel(c.config.ServiceLevel)
+	var policyErr error
+	c.policy, policyErr = loadPolicy(c.config.PolicyDir, c.specs)
+	return errors.Join(err, policyErr)
 }
 
 func (c *core) openStores() error {
@@ -102,18 +115,12 @@ func (c *core) openStores() error {
 }
 
 func (c *core) openEngine(ctx context.Context) error {
-	level, err := serviceLevel(c.config.ServiceLevel)
-	if err != nil {
-		return err
-	}
-	if c.policy, err = loadPolicy(c.config.PolicyDir, c.specs); err != nil {
-		return err
-	}
 	if err := c.openSender(); err != nil {
 		return err
 	}
+	var err error
 	c.engine, err = engine.New(ctx, engine.Options{
-		Store: c.store, History: c.history, Policy: c.policy, Declarations: c.specs, Level: level,
+		Store: c.store, History: c.history, Policy: c.policy, Declarations: c.specs, Level: c.level,
 		PublicURL: c.config.PublicURL, Router: notify.NewRouter(c.config.Notify), Wake: c.sender.Wake, Logger: c.log, Registerer: c.registry,
 		ServerSilence: c.config.Silence.Server.D(), AnnouncedSilence: c.config.Silence.Announced.D(),
 	})

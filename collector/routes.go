@@ -2,14 +2,18 @@ package collector
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"time"
 
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/collector/internal/api"
 	"github.com/wacht-io/wacht/collector/internal/auth"
 	"github.com/wacht-io/wacht/collector/internal/engine"
 	"github.com/wacht-io/wacht/collector/internal/expose"
+	"github.com/wacht-io/wacht/collector/internal/history"
 	"github.com/wacht-io/wacht/collector/internal/history/promapi"
+	"github.com/wacht-io/wacht/collector/internal/web"
 )
 
 // routes is everything that the web address serves: pages, API, PromQL and metrics,
@@ -19,11 +23,18 @@ func (c *core) routes(addr string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	pages, err := web.New(web.Options{
+		Backend: c.backend, History: graphs{c.history}, Auth: c.auth, Level: c.level, AgentsPort: c.agentsPort(), Logger: c.log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	queries := c.queries()
 	hosts := expose.New(expose.Options{Source: source{c.engine}, Spec: c.spec, Address: addr, Logger: c.log})
 	exposed := c.auth.RequireUnlessLocal(scoped(hosts.Handler, hosts.HandlerOfAll))
 
 	mux := http.NewServeMux()
+	mux.Handle("/", pages)
 	mux.Handle("/api/", apiHandler)
 	for _, path := range []string{"query", "query_range", "series", "labels", "label/", "metadata", "status/buildinfo"} {
 		mux.Handle("/api/v1/"+path, c.auth.Middleware(c.auth.Require(queries)))
@@ -35,6 +46,11 @@ func (c *core) routes(addr string) (http.Handler, error) {
 	mux.Handle("/sd", c.auth.Middleware(exposed))
 	mux.Handle("/metrics/hosts/", c.auth.Middleware(exposed))
 	return mux, nil
+}
+
+func (c *core) agentsPort() string {
+	_, port, _ := net.SplitHostPort(c.config.Agents) // verified when it was read
+	return port
 }
 
 func (c *core) apiHandler() (http.Handler, error) {
@@ -124,4 +140,21 @@ func exposedState(v *engine.StateView) expose.State {
 		out.Metrics = append(out.Metrics, m.Metric())
 	}
 	return out
+}
+
+// graphs shows history to the pages' small graphs.
+type graphs struct{ history *history.Store }
+
+func (g graphs) Points(ctx context.Context, customer, metric, host, check, item string, from, to time.Time, limit int) ([]web.Point, error) {
+	lines, err := g.history.Points(ctx, history.Selection{
+		Customer: customer, Metric: metric, Host: host, Check: check, Item: item,
+	}, from, to, limit)
+	if err != nil || len(lines) == 0 {
+		return nil, err
+	}
+	out := make([]web.Point, len(lines[0].Points))
+	for i, p := range lines[0].Points {
+		out[i] = web.Point{Time: p.Time, Value: p.Mean}
+	}
+	return out, nil
 }
