@@ -13,7 +13,8 @@ web := collector/internal/web
 vendor := $(web)/static/vendor
 platforms := linux/amd64 linux/arm64 windows/amd64 darwin/arm64
 # git describe names the version, so Go need not stamp one.
-shipped := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+# Without gRPC's trace pages the agent is a sixth smaller, on disk and in memory.
+shipped := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags=grpcnotrace
 
 .PHONY: help
 help: ## List what make can do

@@ -106,7 +106,10 @@ func New(opts Options) (_ *Agent, err error) {
 		return nil, err
 	}
 	a.policy = a.loadPolicy()
-	return a, a.build(id)
+	if err := a.build(id); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // allChecks are the injected checks or the built-in ones.

@@ -153,13 +153,13 @@ type taskName struct {
 }
 
 func (a *Agent) retire(tasks []config.Task) {
-	names := make([]taskName, len(tasks))
+	var names []taskName
 	for i := range tasks {
-		names[i] = taskName{tasks[i].Check.Spec().Name, tasks[i].Instance}
+		names = append(names, taskName{tasks[i].Check.Spec().Name, tasks[i].Instance})
 	}
 	path := filepath.Join(a.conf.StateDir, tasksName)
 	var before []taskName
-	if data, err := os.ReadFile(path); err == nil { //nolint:gosec // the state folder's own file
+	if data, err := os.ReadFile(path); err == nil {
 		_ = json.Unmarshal(data, &before) // what can't be read names nothing
 	}
 	if !a.applied {
@@ -242,7 +242,7 @@ func (a *Agent) storePolicy(p *agentpb.Policy) error {
 // loadPolicy returns the last policy of this host, or nil.
 func (a *Agent) loadPolicy() *agentpb.Policy {
 	path := filepath.Join(a.conf.StateDir, policyName)
-	data, err := os.ReadFile(path) //nolint:gosec // the state folder's own file
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

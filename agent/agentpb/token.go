@@ -1,3 +1,5 @@
+// Package agentpb is the contract between agents and a collector: the stream's
+// messages, the joining token, and how a certificate names its host.
 package agentpb
 
 import (

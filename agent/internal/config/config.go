@@ -50,7 +50,7 @@ const DefaultPort = "7421"
 func Default() *Config {
 	return &Config{
 		StateDir:    defaultStateDir,
-		SecretsDir:  defaultSecretsDir,
+		SecretsDir:  keysFolder,
 		Role:        detectRole(),
 		Evidence:    true,
 		SpoolBytes:  spool.DefaultMaxBytes,
@@ -127,7 +127,7 @@ func (v *values) UnmarshalYAML(n *yaml.Node) error {
 // each with file and line. A file that does not exist gives the defaults, unless
 // it was named (must).
 func Load(path string, must bool, specs []*checks.Spec) (*Config, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && !must {
 		return Default(), nil
 	}

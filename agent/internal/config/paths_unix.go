@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	defaultPath       = "/etc/wacht/agent.yaml"
-	defaultStateDir   = "/var/lib/wacht-agent"
-	defaultSecretsDir = "/etc/wacht/secrets"
+	defaultPath     = "/etc/wacht/agent.yaml"
+	defaultStateDir = "/var/lib/wacht-agent"
+	keysFolder      = "/etc/wacht/secrets"
 )
 
 // detectRole takes a machine with a battery for a workstation: it may sleep.

@@ -1,7 +1,6 @@
 package enroll_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -168,11 +167,11 @@ func TestFingerprint(t *testing.T) {
 }
 
 func TestMachine(t *testing.T) {
-	m := enroll.Machine(context.Background(), agentpb.Role_WORKSTATION, "1.2.3")
+	m := enroll.Machine(t.Context(), agentpb.Role_WORKSTATION, "1.2.3")
 	if m.GetHostname() == "" || m.GetOs() != runtime.GOOS || m.GetAgentVersion() != "1.2.3" || m.GetBootTimeMs() == 0 || len(m.GetFingerprint()) == 0 {
 		t.Errorf("%v", m)
 	}
-	if runtime.GOOS == "linux" && enroll.BootID(context.Background()) == "" {
+	if runtime.GOOS == "linux" && enroll.BootID(t.Context()) == "" {
 		t.Error("no boot id")
 	}
 }

@@ -37,7 +37,7 @@ const identityName = "identity.pem"
 // Load reads the identity from the state folder, or fails with ErrNotEnrolled.
 func Load(dir string) (*Identity, error) {
 	path := filepath.Join(dir, identityName)
-	data, err := os.ReadFile(path) //nolint:gosec // the state folder's own file
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotEnrolled
 	}
@@ -127,11 +127,11 @@ func (id *Identity) RenewAt() time.Time {
 	leaf := id.Leaf()
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
 	serial := leaf.SerialNumber.Bytes()
-	part := time.Duration(0)
+	earlier := time.Duration(0)
 	if n := len(serial); n > 0 {
-		part = time.Duration(serial[n-1])
+		earlier = time.Duration(life.Seconds() / 12 * float64(serial[n-1]) / 256 * float64(time.Second))
 	}
-	return leaf.NotAfter.Add(-life/3 - life/12*part/256)
+	return leaf.NotAfter.Add(-life/3 - earlier)
 }
 
 func (id *Identity) certificate() tls.Certificate {

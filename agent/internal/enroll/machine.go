@@ -25,7 +25,7 @@ func Machine(ctx context.Context, role agentpb.Role, version string) *agentpb.Ma
 	}
 	m.Kernel, _ = host.KernelVersionWithContext(ctx)
 	if boot, err := host.BootTimeWithContext(ctx); err == nil {
-		m.BootTimeMs = int64(boot) * 1000 //nolint:gosec // seconds since 1970
+		m.BootTimeMs = int64(boot) * 1000
 	}
 	m.Fingerprint = Fingerprint(hardware(ctx))
 	return m

@@ -129,7 +129,7 @@ func TestSpreadIsTheSameForTheSameHost(t *testing.T) {
 		s.plan(task, time.Now())
 		return task.part(time.Minute)
 	}
-	if place("a") != place("a") {
+	if first, again := place("a"), place("a"); first != again {
 		t.Error("one host has two places")
 	}
 	used := map[time.Duration]int{}

@@ -48,7 +48,7 @@ func fillFullDisk(dir string) int {
 
 // On a full disk the newest runs stay in memory, and those that are dropped are counted.
 func TestFullDisk(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // the test itself
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"=full:"+t.TempDir())
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 // probeLock says whether another process holds bbolt's lock on the file, in which
 // case what looks like damage is a page that is being written.
 func probeLock(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0o600) //nolint:gosec // the path is the state folder's
+	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the spool: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"os"
 	"slices"
 )
@@ -88,18 +87,13 @@ const markBytes = markHeader + maxMarked*markEpoch + crc32.Size
 // openMark opens the file of the mark and reads what the last process left there,
 // nil when that is nothing or can't be read.
 func openMark(path string) (*os.File, *mark, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the path is the state folder's
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the spool's mark: %w", err)
 	}
 	b := make([]byte, markBytes)
-	n, err := f.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return f, nil, nil // unreadable is as good as absent: the store has the bounds
-	}
-	m, err := decodeMark(b[:n])
-	if err != nil {
-		return f, nil, nil
-	}
+	// What can't be read is as good as absent: the store has the bounds.
+	n, _ := f.ReadAt(b, 0)
+	m, _ := decodeMark(b[:n])
 	return f, m, nil
 }

@@ -89,7 +89,7 @@ func (s *Spool) giveUpEpoch(e *epoch) {
 		s.diskError(err)
 		return
 	}
-	s.counts[agentpb.Gap_DROPPED] += uint64(before - s.store.runs) //nolint:gosec // some were removed
+	s.counts[agentpb.Gap_DROPPED] += uint64(before - s.store.runs)
 	s.opts.Logger.Warn("the agent was started too often while the collector was away: the oldest runs are dropped", "runs", before-s.store.runs)
 }
 

@@ -179,7 +179,7 @@ const (
 func (s *Spool) beginEpoch() {
 	// The time keeps ordinals apart when the store can't be read yet; that they rise
 	// is all that is asked of them.
-	ordinal := uint64(max(1, time.Now().Unix())) //nolint:gosec // positive
+	ordinal := uint64(max(1, time.Now().Unix()))
 	if n := len(s.epochs); n > 0 {
 		ordinal = max(ordinal, s.epochs[n-1].ordinal+1)
 		s.epochs[n-1].ended = true

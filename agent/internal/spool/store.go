@@ -143,7 +143,7 @@ func number(b []byte) int64 {
 	if len(b) != 8 {
 		return 0
 	}
-	return int64(binary.BigEndian.Uint64(b)) //nolint:gosec // written from an int64
+	return int64(binary.BigEndian.Uint64(b))
 }
 
 // guard turns a panic or a memory fault in bbolt into errDamaged. After it the
@@ -192,7 +192,7 @@ func (s *store) totals(tx *bolt.Tx) error {
 		return nil
 	}
 	for key, n := range map[string]int64{string(keyBytes): s.bytes, string(keyRuns): s.runs} {
-		value := binary.BigEndian.AppendUint64(nil, uint64(n)) //nolint:gosec // a size
+		value := binary.BigEndian.AppendUint64(nil, uint64(n))
 		if bytes.Equal(meta.Get([]byte(key)), value) {
 			continue
 		}

@@ -42,7 +42,7 @@ type verifier struct {
 
 // verifyFile says what is wrong with a bbolt file, or nil.
 func verifyFile(path string) error {
-	f, err := os.Open(path) //nolint:gosec // the path is the state folder's
+	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("opening the spool: %w", err)
 	}
@@ -60,7 +60,7 @@ func verifyPages(file io.ReaderAt, size int64) error {
 	if err != nil {
 		return err
 	}
-	if v.pages < 3 || v.pages > uint64(size/v.pageSize) { //nolint:gosec // sizes are positive
+	if v.pages < 3 || v.pages > uint64(size/v.pageSize) {
 		return fmt.Errorf("the file ends before its page %d", v.pages)
 	}
 	v.seen = make([]bool, v.pages)
@@ -118,7 +118,7 @@ func (v *verifier) page(id uint64) ([]byte, error) {
 		return nil, fmt.Errorf("page %d is outside the file", id)
 	}
 	head := make([]byte, boltHeader)
-	offset := int64(id) * v.pageSize //nolint:gosec // below the file's size
+	offset := int64(id) * v.pageSize
 	if _, err := v.file.ReadAt(head, offset); err != nil {
 		return nil, fmt.Errorf("reading page %d: %w", id, err)
 	}
@@ -250,7 +250,7 @@ func (v *verifier) bucket(value []byte, depth int) error {
 
 // within returns size bytes at pos, counted from the element at at.
 func within(data []byte, at int, pos, size uint32) ([]byte, error) {
-	from := uint64(at) + uint64(pos) //nolint:gosec // at is an index
+	from := uint64(at) + uint64(pos)
 	to := from + uint64(size)
 	if to > uint64(len(data)) {
 		return nil, errors.New("the element points outside its page")

@@ -6,7 +6,7 @@ import "os"
 
 // syncDir makes a rename durable.
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the state folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

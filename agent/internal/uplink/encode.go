@@ -18,7 +18,6 @@ type encoder struct {
 	tasks   map[string]uint32
 	states  map[stateKey]*state
 	numbers uint32 // of states
-	pending []*agentpb.AgentMessage
 	defs    *agentpb.Definitions
 	scratch []byte
 }
@@ -57,7 +56,7 @@ func (e *encoder) pack(lane agentpb.Lane, sequence uint64, run *checkpb.Run) *ag
 	task := e.task(run)
 	out := &agentpb.PackedRun{
 		Sequence: sequence, Task: task, PlannedMs: run.GetPlannedMs(), Complete: run.GetComplete(),
-		NextWithinMs: uint32(min(max(run.GetNextWithinMs(), 0), 1<<32-1)), //nolint:gosec // bounded
+		NextWithinMs: uint32(min(max(run.GetNextWithinMs(), 0), 1<<32-1)),
 		Results:      make([]*agentpb.PackedResult, len(run.GetResults())),
 	}
 	for i, r := range run.GetResults() {
@@ -70,7 +69,7 @@ func (e *encoder) task(run *checkpb.Run) uint32 {
 	key := run.GetCheck() + "\x00" + run.GetInstance()
 	number, known := e.tasks[key]
 	if !known {
-		number = uint32(len(e.tasks) + 1) //nolint:gosec // few
+		number = uint32(len(e.tasks) + 1)
 		e.tasks[key] = number
 		e.defs.Tasks = append(e.defs.Tasks, &agentpb.TaskDefinition{Number: number, Check: run.GetCheck(), Instance: run.GetInstance()})
 	}

@@ -31,7 +31,7 @@ func loadVisits(dir, hostID string) (visits, error) {
 		return fresh, nil
 	}
 	path := filepath.Join(dir, visitsName)
-	data, err := os.ReadFile(path) //nolint:gosec // the state folder's own file
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fresh, nil
 	}

@@ -122,7 +122,7 @@ func New(t testing.TB) *Collector {
 // Listen makes the collector reachable over TCP too and returns its address.
 func (c *Collector) Listen(t testing.TB) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

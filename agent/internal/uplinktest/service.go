@@ -140,7 +140,7 @@ func (s *session) greet() error {
 			if at > e.GetNewest() {
 				return s.refuse(agentpb.Refused_EPOCH_REUSED)
 			}
-			welcome.Cursors = append(welcome.Cursors, &agentpb.Cursor{Epoch: e.GetEpoch(), Lane: agentpb.Lane(lane), Decided: at, Archived: at}) //nolint:gosec // 0 or 1
+			welcome.Cursors = append(welcome.Cursors, &agentpb.Cursor{Epoch: e.GetEpoch(), Lane: agentpb.Lane(lane), Decided: at, Archived: at})
 		}
 	}
 	defer c.tell()
@@ -282,7 +282,7 @@ func (s *session) unpack(b *agentpb.Batch, run *agentpb.PackedRun) (Received, er
 		if len(p.GetValues()) != len(s.states[n-1].GetMetrics()) {
 			return r, status.Errorf(codes.InvalidArgument, "%d values for state %d", len(p.GetValues()), n)
 		}
-		key := [2]uint32{uint32(b.GetLane()), n} //nolint:gosec // 0 or 1
+		key := [2]uint32{uint32(b.GetLane()), n}
 		if p.Summary != nil {
 			s.last[key] = p.GetSummary()
 		}
