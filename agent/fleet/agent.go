@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -29,8 +30,9 @@ type Agent struct {
 	leave  context.CancelFunc
 	left   chan struct{}
 
+	host atomic.Pointer[string]
+
 	mu       sync.Mutex
-	host     string
 	epoch    uint64
 	sequence uint64 // of the newest run
 	acked    Ack    // the furthest of both lanes of the running epoch
@@ -53,11 +55,7 @@ func (a *Agent) Index() int { return a.index }
 func (a *Agent) Dir() string { return a.dir }
 
 // HostID is the host that the collector knows the agent as.
-func (a *Agent) HostID() string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.host
-}
+func (a *Agent) HostID() string { return *a.host.Load() }
 
 // machine is what a simulated machine says of itself.
 func (a *Agent) machine() *agentpb.Machine {
@@ -108,7 +106,8 @@ func (a *Agent) enroll(ctx context.Context) (*enroll.Identity, error) {
 func (a *Agent) rename(id *enroll.Identity) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.id, a.host = id, id.HostID
+	a.id = id
+	a.host.Store(&id.HostID)
 	a.begin()
 }
 
@@ -183,7 +182,11 @@ func (a *Agent) append(run *checkpb.Run, due time.Time) (RunID, error) {
 	}
 	a.sequence++
 	a.sent = append(a.sent, sent{a.sequence, due, len(run.GetResults())})
-	return RunID{a.epoch, a.sequence}, nil
+	id := RunID{a.epoch, a.sequence}
+	if f := a.fleet.opts.Appended; f != nil {
+		f(a, id, run)
+	}
+	return id, nil
 }
 
 // heard takes an acknowledgement in, and sends what Flood has to send next.
@@ -193,15 +196,15 @@ func (a *Agent) heard(c *agentpb.Cursor, resumed bool) {
 		Resumed: resumed, At: time.Now(),
 	}
 	a.mu.Lock()
+	if f := a.fleet.opts.Acked; f != nil {
+		f(ack) // before anybody who waits for it goes on
+	}
 	if ack.Epoch == a.epoch {
 		a.acked.Decided = max(a.acked.Decided, ack.Decided)
 		a.acked.Archived = max(a.acked.Archived, ack.Archived)
 		a.land(ack.At)
 	}
 	a.mu.Unlock()
-	if f := a.fleet.opts.Acked; f != nil {
-		f(ack)
-	}
 	a.refill()
 }
 

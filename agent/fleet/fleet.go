@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/wacht-io/wacht/agent/agentpb"
+	"github.com/wacht-io/wacht/checks/checkpb"
 )
 
 // Options configure a fleet.
@@ -39,8 +40,13 @@ type Options struct {
 	Hostname func(agent int) string
 	// Dial opens connections; nil dials TCP. Bytes are counted in either case.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Appended is called for each run that was spooled, before anything can be
+	// acknowledged of it. It must not keep the run, which may be changed for the next
+	// one.
+	Appended func(a *Agent, id RunID, run *checkpb.Run)
 	// Acked is called for each acknowledgement that an agent receives, and for each
-	// cursor of a Welcome. It runs on the agent's receiving goroutine and must not block.
+	// cursor of a Welcome. Like Appended it must not block, and of the agent it may ask
+	// for Index, HostID and Dir alone.
 	Acked func(Ack)
 	// Logger gets what the uplinks log; nil means nothing.
 	Logger *slog.Logger
@@ -170,7 +176,7 @@ func (f *Fleet) WaitDecided(ctx context.Context) error {
 // WaitArchived returns once every run that was appended is acknowledged as archived:
 // the spools are empty.
 func (f *Fleet) WaitArchived(ctx context.Context) error {
-	return f.wait(ctx, "archived", func(a *Agent) bool { return a.Spooled() == 0 })
+	return f.wait(ctx, "archived", func(a *Agent) bool { return a.Pending() == 0 && a.Spooled() == 0 })
 }
 
 func (f *Fleet) wait(ctx context.Context, what string, done func(*Agent) bool) error {

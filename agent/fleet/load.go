@@ -55,6 +55,16 @@ func (l *Load) breaches(agent, state, round int) bool {
 	return l.Every > 0 && (agent*7+state*3+round)%l.Every == l.Every-1
 }
 
+// Breaches says whether the default rules find a result of a Load critical.
+func Breaches(r *checkpb.Result) bool {
+	for _, m := range r.GetMetrics() {
+		if m.GetName() == "free_bytes" {
+			return m.GetValue() < 5*gib
+		}
+	}
+	return false
+}
+
 // Run makes the nth run of an agent, counted from 0.
 func (l *Load) Run(agent, n int) *checkpb.Run {
 	run := l.template(n % l.Tasks())
