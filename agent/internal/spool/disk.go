@@ -201,7 +201,7 @@ func (s *Spool) putEpochs(tx *bolt.Tx, records map[*epoch][]byte) error {
 		if e.isStored(record) {
 			continue
 		}
-		if err := b.Put(binary.BigEndian.AppendUint64(nil, e.ordinal), record); err != nil {
+		if err := b.Put(ordinalKey(e.ordinal), record); err != nil {
 			return fmt.Errorf("storing an epoch: %w", err)
 		}
 		records[e] = record
@@ -313,7 +313,7 @@ func (s *Spool) fetch(e *epoch, sequence uint64) []byte {
 		e.forgetLive(sequence)
 		return nil
 	}
-	payload, err := decodeRecord(record)
+	payload, err := decodeRecord(encodeKey(e.ordinal, sequence), record)
 	if err != nil {
 		s.giveUp(e, sequence, agentpb.Gap_DAMAGED)
 		return nil
@@ -327,7 +327,7 @@ func (s *Spool) each(e *epoch, after uint64, f func(sequence uint64, payload []b
 	var bad []uint64
 	if s.store != nil && e.last > after {
 		err := s.store.scan(e.ordinal, after+1, func(sequence uint64, record []byte) bool {
-			payload, err := decodeRecord(record)
+			payload, err := decodeRecord(encodeKey(e.ordinal, sequence), record)
 			if err != nil {
 				bad = append(bad, sequence)
 				return true

@@ -117,7 +117,7 @@ func (e *epoch) record(first uint64) []byte {
 	if e.mine && !e.closing && !e.ended {
 		r.reserved = e.reserved
 	}
-	return r.encode()
+	return r.encode(ordinalKey(e.ordinal))
 }
 
 func (e *epoch) isStored(record []byte) bool { return bytes.Equal(e.stored, record) }

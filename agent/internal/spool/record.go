@@ -11,9 +11,9 @@ import (
 	"github.com/wacht-io/wacht/checks/checkpb"
 )
 
-// A record on disk is recordVersion, the CRC-32C (Castagnoli, big endian) of the
-// payload, and the payload: a serialised checkpb.Run. bbolt has no checksum of its
-// own below its meta pages, and a flipped bit must not become a measurement.
+// A record on disk is recordVersion, the CRC-32C (Castagnoli, big endian) of its key
+// and the payload, and the payload: a serialised checkpb.Run. bbolt has no checksum
+// of its own below its meta pages, and a flipped bit must not become a measurement.
 const (
 	recordVersion = 1
 	recordHeader  = 1 + crc32.Size
@@ -21,21 +21,25 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func encodeRecord(payload []byte) []byte {
+func checksum(key, payload []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, payload)
+}
+
+func encodeRecord(key, payload []byte) []byte {
 	b := make([]byte, 0, recordHeader+len(payload))
 	b = append(b, recordVersion)
-	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(payload, castagnoli))
+	b = binary.BigEndian.AppendUint32(b, checksum(key, payload))
 	return append(b, payload...)
 }
 
 // decodeRecord verifies a record and returns its payload, which shares b's memory.
-func decodeRecord(b []byte) ([]byte, error) {
+func decodeRecord(key, b []byte) ([]byte, error) {
 	switch {
 	case len(b) < recordHeader:
 		return nil, fmt.Errorf("a record of %d bytes is too short", len(b))
 	case b[0] != recordVersion:
 		return nil, fmt.Errorf("no record has version %d", b[0])
-	case crc32.Checksum(b[recordHeader:], castagnoli) != binary.BigEndian.Uint32(b[1:]):
+	case checksum(key, b[recordHeader:]) != binary.BigEndian.Uint32(b[1:]):
 		return nil, errors.New("a record's checksum is wrong")
 	}
 	return b[recordHeader:], nil
@@ -59,6 +63,9 @@ func encodeKey(ordinal, sequence uint64) []byte {
 	return binary.BigEndian.AppendUint64(b, sequence)
 }
 
+// ordinalKey is an epoch's own key.
+func ordinalKey(ordinal uint64) []byte { return binary.BigEndian.AppendUint64(nil, ordinal) }
+
 func decodeKey(b []byte) (ordinal, sequence uint64, ok bool) {
 	if len(b) != keySize {
 		return 0, 0, false
@@ -78,7 +85,8 @@ func storedBytes(payload int) int64 {
 	return n
 }
 
-// epochRecord is an epoch as stored: what must be known of it after a kill.
+// epochRecord is an epoch as stored under its ordinal: what must be known of it
+// after a kill. Its checksum covers the key.
 type epochRecord struct {
 	epoch    uint64
 	reserved uint64 // sequence numbers up to this one may have been given out
@@ -98,7 +106,7 @@ const (
 	flags       = flagClean | flagUnsure | flagDamaged
 )
 
-func (r *epochRecord) encode() []byte {
+func (r *epochRecord) encode(key []byte) []byte {
 	b := []byte{recordVersion}
 	for flag, set := range map[byte]bool{flagClean: r.clean, flagUnsure: r.unsure, flagDamaged: r.damaged} {
 		if set {
@@ -114,12 +122,12 @@ func (r *epochRecord) encode() []byte {
 		b = binary.AppendUvarint(b, n-last)
 		last = n
 	}
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.BigEndian.AppendUint32(b, checksum(key, b))
 }
 
-func decodeEpochRecord(b []byte) (*epochRecord, error) {
+func decodeEpochRecord(key, b []byte) (*epochRecord, error) {
 	n := len(b) - crc32.Size
-	if n < 9 || crc32.Checksum(b[:n], castagnoli) != binary.BigEndian.Uint32(b[n:]) || b[0]&^flags != recordVersion {
+	if n < 9 || checksum(key, b[:n]) != binary.BigEndian.Uint32(b[n:]) || b[0]&^flags != recordVersion {
 		return nil, errors.New("an epoch's record is damaged")
 	}
 	r := &epochRecord{

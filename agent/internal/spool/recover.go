@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -135,13 +136,11 @@ func (s *Spool) load() error {
 		if owner := meta.Get(keyOwner); owner != nil && string(owner) != s.opts.Owner {
 			return errForeign
 		}
-		if b := meta.Get(keyGaps); b != nil {
-			list, err := decodeGaps(b)
-			if err != nil {
-				return err
-			}
-			s.gaps = append(list, s.gaps...)
+		list, err := loadGaps(tx)
+		if err != nil {
+			return err
 		}
+		s.gaps = append(list, s.gaps...)
 		if err := tx.Bucket(bucketEpochs).ForEach(s.loadEpoch); err != nil {
 			return err
 		}
@@ -160,8 +159,20 @@ func (s *Spool) load() error {
 	return s.bound()
 }
 
+// loadGaps reads the gaps. They are there, if only as an empty list, whenever an
+// epoch is.
+func loadGaps(tx *bolt.Tx) (gaps, error) {
+	if b := tx.Bucket(bucketMeta).Get(keyGaps); b != nil {
+		return decodeGaps(b)
+	}
+	if k, _ := tx.Bucket(bucketEpochs).Cursor().First(); k != nil {
+		return nil, errors.New("the list of gaps is missing")
+	}
+	return nil, nil
+}
+
 func (s *Spool) loadEpoch(k, v []byte) error {
-	r, err := decodeEpochRecord(v)
+	r, err := decodeEpochRecord(k, v)
 	if err != nil {
 		return err
 	}
@@ -179,28 +190,37 @@ func (s *Spool) loadEpoch(k, v []byte) error {
 	return nil
 }
 
-// bound finds what each epoch has on disk.
+// bound finds what each epoch has on disk, and verifies every run. One whose key or
+// content is damaged is deleted, and its epoch is looked through for what is missing.
 func (s *Spool) bound() error {
-	return s.store.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(bucketRuns).Cursor()
-		for _, e := range s.epochs {
-			k, _ := c.Seek(encodeKey(e.ordinal, 0))
-			ordinal, first, ok := decodeKey(k)
-			if !ok || ordinal != e.ordinal {
-				continue
+	var bad [][]byte
+	s.store.bytes, s.store.runs = 0, 0
+	err := s.store.view(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketRuns).ForEach(func(k, v []byte) error {
+			s.store.bytes += storedBytes(max(0, len(v)-recordHeader))
+			s.store.runs++
+			_, err := decodeRecord(k, v)
+			ordinal, sequence, ok := decodeKey(k)
+			e := s.byOrdinal(ordinal)
+			if err != nil || !ok || e == nil {
+				bad = append(bad, bytes.Clone(k))
+				return nil
 			}
-			k, _ = c.Seek(encodeKey(e.ordinal+1, 0))
-			if k == nil {
-				k, _ = c.Last()
-			} else {
-				k, _ = c.Prev()
+			if e.first == 0 {
+				e.first = sequence
 			}
-			_, last, _ := decodeKey(k)
-			e.first, e.last = first, last
-			e.newest = max(e.newest, last)
-		}
-		return nil
+			e.last, e.newest = sequence, max(e.newest, sequence)
+			return nil
+		})
 	})
+	if err != nil || len(bad) == 0 {
+		return err
+	}
+	s.opts.Logger.Error("runs in the spool are damaged", "runs", len(bad))
+	for _, e := range s.epochs { // a damaged key does not tell which epoch it was of
+		e.unclean, e.unsure, e.reason = true, true, agentpb.Gap_DAMAGED
+	}
+	return s.store.update(func(tx *bolt.Tx) error { return s.store.discard(tx, bad) })
 }
 
 // compare completes what the store says with the mark of the last process. In the

@@ -117,9 +117,13 @@ func buckets() [][]byte { return [][]byte{bucketRuns, bucketEpochs, bucketTasks,
 // file is not written when it is opened: the disk may be full.
 func (s *store) ready() (ready bool, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
+		there := 0
+		if err := tx.ForEach(func([]byte, *bolt.Bucket) error { there++; return nil }); err != nil || there == 0 {
+			return err
+		}
 		for _, name := range buckets() {
-			if tx.Bucket(name) == nil {
-				return nil
+			if tx.Bucket(name) == nil || there != len(buckets()) {
+				return fmt.Errorf("%w: its buckets are not those of a spool", errDamaged)
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
@@ -210,7 +214,8 @@ func (s *store) view(f func(tx *bolt.Tx) error) error {
 func (s *store) put(tx *bolt.Tx, ordinal, sequence uint64, payload []byte) error {
 	runs := tx.Bucket(bucketRuns)
 	runs.FillPercent = 0.95 // keys only grow: a page that is full stays so
-	if err := runs.Put(encodeKey(ordinal, sequence), encodeRecord(payload)); err != nil {
+	key := encodeKey(ordinal, sequence)
+	if err := runs.Put(key, encodeRecord(key, payload)); err != nil {
 		return fmt.Errorf("spooling a run: %w", err)
 	}
 	s.bytes += storedBytes(len(payload))
@@ -237,6 +242,19 @@ func (s *store) remove(tx *bolt.Tx, ordinal, first, last uint64, doomed func(uin
 		}
 		// A deletion may leave the cursor on the next key or before it.
 		k, v = c.Seek(encodeKey(ordinal, sequence+1))
+	}
+	return nil
+}
+
+// discard deletes runs by their keys, which may be damaged.
+func (s *store) discard(tx *bolt.Tx, keys [][]byte) error {
+	b := tx.Bucket(bucketRuns)
+	for _, k := range keys {
+		s.bytes -= storedBytes(max(0, len(b.Get(k))-recordHeader))
+		s.runs--
+		if err := b.Delete(k); err != nil {
+			return fmt.Errorf("discarding a damaged run: %w", err)
+		}
 	}
 	return nil
 }

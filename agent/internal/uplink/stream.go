@@ -338,6 +338,6 @@ func (s *stream) farewell(received <-chan error) {
 		return
 	}
 	_ = s.rpc.CloseSend()
-	reason := <-received // the stream's context ends in time
-	s.u.opts.Logger.Info("left the collector", "reason", reason)
+	end := <-received // the stream's context ends in time
+	s.u.opts.Logger.Info("left the collector", "end", end)
 }
