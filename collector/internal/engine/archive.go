@@ -40,7 +40,10 @@ type archiver struct {
 	engine *Engine
 
 	mu      sync.Mutex
-	samples []sample
+	samples [][]sample // by group
+	waiting int        // how many samples these are
+	free    [][]sample // emptied, for groups to come
+	room    int        // of those, in samples
 	acks    []pendingAck
 	overrun []pendingAck // their samples did not fit
 	broken  error
@@ -54,14 +57,48 @@ func newArchiver(e *Engine) *archiver {
 
 func (a *archiver) add(samples []sample, acks []pendingAck) {
 	a.mu.Lock()
-	if len(a.samples)+len(samples) <= maxArchive {
-		a.samples = append(a.samples, samples...)
+	if a.waiting+len(samples) <= maxArchive {
+		a.samples = append(a.samples, samples)
+		a.waiting += len(samples)
 		a.acks = append(a.acks, acks...)
 	} else {
 		a.overrun = append(a.overrun, acks...)
 	}
 	a.mu.Unlock()
 	a.signal()
+}
+
+// maxFree bounds the buffers kept for groups to come, in samples: what a third of a
+// second brings under full load. Made anew they would be a fifth of all garbage.
+const maxFree = 64_000
+
+// buffer gives a group room for its samples.
+func (a *archiver) buffer() []sample {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := len(a.free)
+	if n == 0 {
+		return nil
+	}
+	b := a.free[n-1]
+	a.free = a.free[:n-1]
+	a.room -= cap(b)
+	return b
+}
+
+// recycle keeps the buffers of written groups.
+func (a *archiver) recycle(samples [][]sample) {
+	for _, b := range samples {
+		clear(b) // what they refer to is garbage from now on
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, b := range samples {
+		if cap(b) > 0 && a.room+cap(b) <= maxFree {
+			a.free = append(a.free, b[:0])
+			a.room += cap(b)
+		}
+	}
 }
 
 func (a *archiver) signal() {
@@ -105,8 +142,9 @@ func (a *archiver) loop() {
 func (a *archiver) flush() {
 	a.mu.Lock()
 	samples, acks, overrun := a.samples, a.acks, a.overrun
-	a.samples, a.acks, a.overrun = nil, nil, nil
+	a.samples, a.waiting, a.acks, a.overrun = nil, 0, nil, nil
 	a.mu.Unlock()
+	defer a.recycle(samples)
 	if len(overrun) > 0 {
 		a.engine.log.Warn("history is slower than what comes in; agents will send some of it again", "batches", len(overrun))
 		a.again(overrun)
@@ -134,20 +172,16 @@ func (a *archiver) flush() {
 	a.acknowledge(acks)
 }
 
-func (a *archiver) write(samples []sample) error {
+func (a *archiver) write(groups [][]sample) error {
 	h := a.engine.opt.History
 	b := h.Begin()
 	n := 0
-	for i := range samples {
-		s := &samples[i]
-		if s.set.series == nil {
-			s.set.series = s.set.make()
-		}
-		for j, v := range s.values {
-			if err := b.Append(s.set.series[j], s.at, v); err != nil && !errors.Is(err, history.ErrFuture) && !errors.Is(err, history.ErrNotNumber) {
+	for _, samples := range groups {
+		for i := range samples {
+			if err := samples[i].append(b); err != nil {
 				return errors.Join(fmt.Errorf("archiving: %w", err), b.Rollback())
 			}
-			n++
+			n += len(samples[i].values)
 		}
 	}
 	if err := b.Commit(); err != nil {
@@ -157,6 +191,18 @@ func (a *archiver) write(samples []sample) error {
 		return fmt.Errorf("archiving: %w", err)
 	}
 	a.engine.metrics.samples.Add(float64(n))
+	return nil
+}
+
+func (s *sample) append(b *history.Batch) error {
+	if s.set.series == nil {
+		s.set.series = s.set.make()
+	}
+	for i, v := range s.values {
+		if err := b.Append(s.set.series[i], s.at, v); err != nil && !errors.Is(err, history.ErrFuture) {
+			return err
+		}
+	}
 	return nil
 }
 

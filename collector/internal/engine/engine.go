@@ -166,7 +166,7 @@ type pendingAck struct {
 }
 
 func (e *Engine) newGroup(now time.Time) *group {
-	return &group{now: now, customers: make(map[string]struct{}), marked: make(map[*host]struct{})}
+	return &group{now: now, customers: make(map[string]struct{}), marked: make(map[*host]struct{}), samples: e.archive.buffer()}
 }
 
 func (g *group) empty() bool {
