@@ -13,6 +13,7 @@ import (
 	"github.com/wacht-io/wacht/checks/http"
 	"github.com/wacht-io/wacht/checks/memory"
 	"github.com/wacht-io/wacht/checks/ping"
+	"github.com/wacht-io/wacht/checks/process"
 	"github.com/wacht-io/wacht/checks/smart"
 	"github.com/wacht-io/wacht/checks/tcp"
 	"github.com/wacht-io/wacht/checks/uptime"
@@ -38,6 +39,7 @@ func All(opts Options) []checks.Check {
 		http.New(),
 		memory.New(),
 		ping.New(),
+		process.New(),
 		smart.New(),
 		tcp.New(),
 		uptime.New(),
