@@ -1,0 +1,108 @@
+package e2e
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/wacht-io/wacht/agent/fleet"
+	"github.com/wacht-io/wacht/collector/collectortest"
+)
+
+// A collector that is killed again and again under a stream holds what it
+// acknowledged, has judged it once, and repeats few notices, under their keys.
+func TestKillCollector(t *testing.T) {
+	const agents, kills = 50, 20
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	o := collectortest.NewOracle(fleet.Breaches)
+	r := collectortest.Receive(t, nil)
+	p := collectortest.Spawn(t, collectortest.Options{Config: r.Config()})
+	f := simulated(t, p, agents, o)
+	load := &fleet.Load{
+		States: 48, Results: 4, Metrics: 2, Every: 29,
+		Start: time.Now().Add(-10 * time.Minute).Truncate(time.Second), Interval: time.Second,
+	}
+	if err := f.Drive(load); err != nil {
+		t.Fatal(err)
+	}
+	repeats := 0
+	worst := 0
+	for range kills {
+		f.Flood(1) // each agent sends its next run when the one before is acknowledged
+		time.Sleep(time.Duration(30+random.IntN(220)) * time.Millisecond)
+		p.Kill()
+		f.Flood(0)
+		p.Restart()
+		for _, a := range f.Agents() {
+			a.Reconnect()
+		}
+		within(t, f.WaitDecided)
+		now := repeated(r.Told())
+		worst, repeats = max(worst, now-repeats), now
+	}
+	within(t, f.WaitArchived)
+	if err := o.Verify(t.Context(), p.Client); err != nil {
+		t.Error(err)
+	}
+	within(t, func(ctx context.Context) error { return o.WaitTold(ctx, r) })
+	// A collector has 8 deliveries of a channel under way at once; each that arrived
+	// and was not recorded when it was killed comes again.
+	const underWay = 8
+	if err := o.VerifyTold(r.Told(), kills*underWay); err != nil {
+		t.Error(err)
+	}
+	in := o.Totals()
+	t.Logf("%d kills under %d agents: %d runs, %d states, %d breaches; %d notices, of which %d came twice: %.2f a kill, %d at most",
+		kills, agents, in.Runs, in.States, in.Breaches, len(r.Told()), repeated(r.Told()), float64(repeated(r.Told()))/kills, worst)
+	if in.Breaches == 0 {
+		t.Error("nothing breached")
+	}
+}
+
+// repeated is how many arrivals had a key that came before.
+func repeated(told []collectortest.Told) int {
+	keys := map[string]bool{}
+	for i := range told {
+		keys[told[i].Key] = true
+	}
+	return len(told) - len(keys)
+}
+
+// simulated is a fleet that has joined and tells the oracle.
+func simulated(t *testing.T, p *collectortest.Process, n int, o *collectortest.Oracle) *fleet.Fleet {
+	t.Helper()
+	token, err := p.Token(t.Context(), "example", "lab", n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := fleet.New(fleet.Options{
+		Agents: n, Address: p.AgentsAddr, Dir: t.TempDir(), OnDisk: true,
+		Token:    func(context.Context, int) (string, error) { return token, nil },
+		Appended: o.Appended, Acked: o.Acked,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, f.Join)
+	within(t, f.Start)
+	t.Cleanup(func() {
+		if err := f.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	within(t, f.WaitConnected)
+	return f
+}
+
+func within(t *testing.T, do func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := do(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
