@@ -26,6 +26,15 @@ import (
 
 var scopeOfAll = api.Scope{}
 
+func needScripts(t *testing.T) {
+	t.Helper()
+	for _, file := range []string{"htmx.min.js", "uPlot.iife.min.js"} {
+		if _, err := os.Stat(filepath.Join("static/vendor", file)); err != nil {
+			t.Skip(file + " is not there: make assets")
+		}
+	}
+}
+
 // browser is a real one on a real server. What scripts complain of fails the test.
 type browser struct {
 	t     *testing.T
@@ -163,6 +172,7 @@ func TestSignInKeepsItsPromise(t *testing.T) {
 }
 
 func TestQueueUpdatesItself(t *testing.T) {
+	needScripts(t)
 	b := openBrowser(t)
 	b.signIn("anna")
 	b.do(shown("#row-INC-000005"))
@@ -182,6 +192,7 @@ func TestQueueUpdatesItself(t *testing.T) {
 }
 
 func TestSessionEndedElsewhereLeadsToSignIn(t *testing.T) {
+	needScripts(t)
 	b := openBrowser(t)
 	b.signIn("bert")
 	b.do(shown("#queue"))
@@ -224,9 +235,7 @@ func (b *browser) tabTo(id string) {
 }
 
 func TestGraphsAreDrawn(t *testing.T) {
-	if _, err := os.Stat("static/vendor/uPlot.iife.min.js"); err != nil {
-		t.Skip("uPlot is not there: make assets")
-	}
+	needScripts(t)
 	b := openBrowser(t)
 	b.signIn("anna")
 	b.do(b.see("/hosts/h-files?range=6h"), chromedp.ScrollIntoView(chromedp.CSS("#c2")), shown("#c1 canvas"), shown("#c2 canvas"))
