@@ -346,7 +346,7 @@ func FuzzVerify(f *testing.F) {
 
 func FuzzRecords(f *testing.F) {
 	f.Add(encodeRecord(nil, []byte("run")))
-	f.Add((&epochRecord{epoch: 1, reserved: 512, live: []uint64{3, 9}}).encode(nil))
+	f.Add((&epochRecord{epoch: 1, reserved: 512, live: []uint64{3, 4, 5, 9}}).encode(nil))
 	f.Add(gaps{{ordinal: 1, from: 2, to: 3}}.encode())
 	f.Add((&mark{epochs: []markedEpoch{{1, 2, 3, 4}}}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {

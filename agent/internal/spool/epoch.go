@@ -20,8 +20,10 @@ type epoch struct {
 	// cut off by a power failure it is the highest that may have been.
 	newest   uint64
 	reserved uint64
-	// archived is the cursor of each lane, sent how far this stream has sent.
+	// archived is the cursor of each lane, sent how far this stream has sent, and
+	// decided how far the collector has judged what the LIVE lane sent.
 	archived, sent [2]uint64
+	decided        uint64
 	// lives are the runs assigned to the LIVE lane and not archived, ascending. Of
 	// the others those up to horizon are the backlog's, and those above it will be
 	// LIVE when they are sent.
@@ -54,6 +56,17 @@ func (e *epoch) addLive(sequence uint64) {
 	if i, found := slices.BinarySearch(e.lives, sequence); !found {
 		e.lives = slices.Insert(e.lives, i, sequence)
 	}
+}
+
+// undecided counts the LIVE runs that the collector has not judged yet. Those that
+// it has judged and not archived are held, and hold nothing up: a collector whose
+// history is down still hears what is wrong now.
+func (e *epoch) undecided() int {
+	n, found := slices.BinarySearch(e.lives, max(e.decided, e.archived[live]))
+	if found {
+		n++
+	}
+	return len(e.lives) - n
 }
 
 func (e *epoch) forgetLive(sequence uint64) {
@@ -89,6 +102,15 @@ func (e *epoch) advance(lane agentpb.Lane, archived uint64) bool {
 		return false
 	}
 	e.archived[lane] = archived
+	return true
+}
+
+// decide notes how far the LIVE lane has been judged, and says whether that is news.
+func (e *epoch) decide(lane agentpb.Lane, decided uint64) bool {
+	if lane != live || decided <= e.decided {
+		return false
+	}
+	e.decided = decided
 	return true
 }
 

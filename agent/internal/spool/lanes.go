@@ -46,13 +46,17 @@ func (s *Spool) Resume(cursors []*agentpb.Cursor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gaps.unsent()
+	for _, e := range s.epochs {
+		// A collector that was restored from a backup may have decided less.
+		e.sent, e.decided = [2]uint64{}, 0
+	}
 	for _, c := range cursors {
 		if e := s.epoch(c.GetEpoch()); e != nil {
 			e.advance(c.GetLane(), min(c.GetArchived(), e.newest))
+			e.decide(c.GetLane(), min(c.GetDecided(), e.newest))
 		}
 	}
 	for _, e := range s.epochs {
-		e.sent = [2]uint64{}
 		s.release(e)
 		if e.unclean {
 			s.findLost(e)
@@ -180,7 +184,7 @@ func (s *Spool) Live(maxRuns, maxBytes int) Batch {
 		}
 		b := batch{epoch: e, lane: live, maxRuns: maxRuns, maxBytes: maxBytes}
 		s.assigned(&b)
-		if !b.full() && len(e.lives) < liveWindow {
+		if !b.full() && e.undecided() < liveWindow {
 			s.each(e, max(e.horizon, e.sent[live]), func(sequence uint64, payload []byte) bool {
 				if s.take(&b, sequence, payload) {
 					e.addLive(sequence)
@@ -280,17 +284,21 @@ func (s *Spool) giveUp(e *epoch, sequence uint64, reason agentpb.Gap_Reason) {
 func (s *Spool) Ack(c *agentpb.Cursor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.epoch(c.GetEpoch())
-	if e == nil || int(c.GetLane()) >= len(e.sent) || !e.advance(c.GetLane(), min(c.GetArchived(), e.sent[c.GetLane()])) {
+	e, lane := s.epoch(c.GetEpoch()), c.GetLane()
+	if e == nil || int(lane) >= len(e.sent) {
 		return
 	}
-	s.release(e)
-	s.confirmGaps(e, c.GetLane())
-	s.forgetEpochs()
-	if s.untidy() {
+	decided := e.decide(lane, min(c.GetDecided(), e.sent[lane]))
+	archived := e.advance(lane, min(c.GetArchived(), e.sent[lane]))
+	if archived {
+		s.release(e)
+		s.confirmGaps(e, lane)
+		s.forgetEpochs()
+	}
+	if archived && s.untidy() {
 		s.schedule(tidyAfter)
 	}
-	if c.GetLane() == live {
+	if decided || (archived && lane == live) {
 		s.signal() // its window may have room again
 	}
 }

@@ -231,6 +231,15 @@ func (w *world) actions() map[string]func(*rapid.T) {
 			connected(t)
 			w.ack(rapid.SampledFrom(w.epochIDs()).Draw(t, "epoch"), agentpb.Lane(rapid.IntRange(0, 1).Draw(t, "lane")))
 		},
+		"decide": func(t *rapid.T) {
+			connected(t)
+			epoch := rapid.SampledFrom(w.epochIDs()).Draw(t, "epoch")
+			lane := agentpb.Lane(rapid.IntRange(0, 1).Draw(t, "lane"))
+			archived := w.desk.cursor(w.desk.archived, epoch)[lane]
+			w.spool.Ack(&agentpb.Cursor{
+				Epoch: epoch, Lane: lane, Archived: archived, Decided: max(archived, w.desk.cursor(w.desk.pending, epoch)[lane]),
+			})
+		},
 		"ack lost": func(t *rapid.T) {
 			connected(t)
 			w.desk.archive(rapid.SampledFrom(w.epochIDs()).Draw(t, "epoch"), agentpb.Lane(rapid.IntRange(0, 1).Draw(t, "lane")))

@@ -117,11 +117,7 @@ func (r *epochRecord) encode(key []byte) []byte {
 	for _, n := range []uint64{r.reserved, r.first, r.archived[0], r.archived[1]} {
 		b = binary.AppendUvarint(b, n)
 	}
-	last := uint64(0)
-	for _, n := range r.live {
-		b = binary.AppendUvarint(b, n-last)
-		last = n
-	}
+	b = appendList(b, r.live)
 	return binary.BigEndian.AppendUint32(b, checksum(key, b))
 }
 
@@ -142,14 +138,57 @@ func decodeEpochRecord(key, b []byte) (*epochRecord, error) {
 		}
 		*into, rest = v, rest[used:]
 	}
+	var err error
+	r.live, err = decodeList(rest)
+	return r, err
+}
+
+// appendList encodes ascending numbers as their distances, and further numbers that
+// follow each other as 0 and their count: while a collector's history is down the
+// list grows, and is written at each commit.
+func appendList(b []byte, list []uint64) []byte {
 	last := uint64(0)
-	for len(rest) > 0 {
-		v, used := binary.Uvarint(rest)
-		if used <= 0 || v == 0 || last+v < last {
-			return nil, errors.New("an epoch's record has a bad list")
+	for i := 0; i < len(list); i++ {
+		b = binary.AppendUvarint(b, list[i]-last)
+		last = list[i]
+		n := 0
+		for i+1 < len(list) && list[i+1] == last+1 {
+			i, n, last = i+1, n+1, last+1
 		}
-		last, rest = last+v, rest[used:]
-		r.live = append(r.live, last)
+		if n > 0 {
+			b = binary.AppendUvarint(append(b, 0), uint64(n))
+		}
 	}
-	return r, nil
+	return b
+}
+
+// maxFollowing bounds what one count may stand for: more runs than a spool holds.
+const maxFollowing = 1 << 24
+
+var errList = errors.New("an epoch's record has a bad list")
+
+func decodeList(b []byte) (list []uint64, err error) {
+	last := uint64(0)
+	for len(b) > 0 {
+		step, used := binary.Uvarint(b)
+		if used <= 0 || last+step < last {
+			return nil, errList
+		}
+		b = b[used:]
+		if step > 0 {
+			last += step
+			list = append(list, last)
+			continue
+		}
+		n, used := binary.Uvarint(b)
+		if used <= 0 || last == 0 || n == 0 || n > maxFollowing || last+n < last {
+			return nil, errList
+		}
+		b = b[used:]
+		for range n {
+			last++
+			list = append(list, last)
+		}
+	}
+	return list, nil
 }

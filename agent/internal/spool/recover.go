@@ -199,17 +199,9 @@ func (s *Spool) bound() error {
 		return tx.Bucket(bucketRuns).ForEach(func(k, v []byte) error {
 			s.store.bytes += storedBytes(max(0, len(v)-recordHeader))
 			s.store.runs++
-			_, err := decodeRecord(k, v)
-			ordinal, sequence, ok := decodeKey(k)
-			e := s.byOrdinal(ordinal)
-			if err != nil || !ok || e == nil {
+			if !s.holdsRecord(k, v) {
 				bad = append(bad, bytes.Clone(k))
-				return nil
 			}
-			if e.first == 0 {
-				e.first = sequence
-			}
-			e.last, e.newest = sequence, max(e.newest, sequence)
 			return nil
 		})
 	})
@@ -221,6 +213,21 @@ func (s *Spool) bound() error {
 		e.unclean, e.unsure, e.reason = true, true, agentpb.Gap_DAMAGED
 	}
 	return s.store.update(func(tx *bolt.Tx) error { return s.store.discard(tx, bad) })
+}
+
+// holdsRecord adds a run on disk to its epoch, and says whether it is one.
+func (s *Spool) holdsRecord(key, record []byte) bool {
+	_, err := decodeRecord(key, record)
+	ordinal, sequence, ok := decodeKey(key)
+	e := s.byOrdinal(ordinal)
+	if err != nil || !ok || e == nil {
+		return false
+	}
+	if e.first == 0 {
+		e.first = sequence
+	}
+	e.last, e.newest = sequence, max(e.newest, sequence)
+	return true
 }
 
 // compare completes what the store says with the mark of the last process. In the

@@ -44,7 +44,7 @@ const (
 	retryAfter  = 30 * time.Second // after the disk refused
 	tidyAfter   = time.Second      // acknowledged runs on disk are freed in groups
 	reserveStep = 512              // sequence numbers reserved by one commit
-	liveWindow  = 512              // runs sent in the LIVE lane and not yet archived
+	liveWindow  = 512              // runs sent in the LIVE lane and not yet decided
 	replaceOver = 256 << 10        // an empty file larger than this is replaced
 )
 
