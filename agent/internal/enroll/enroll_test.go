@@ -138,6 +138,10 @@ func TestExpiredCollector(t *testing.T) {
 		if _, err := enroll.Renew(t.Context(), conn, id); err == nil || !strings.Contains(err.Error(), "ended on") {
 			t.Errorf("a collector with a certificate that has ended: %v", err)
 		}
+		other := connect(t, uplinktest.New(t), credentials.NewTLS(id.TLS(true, time.Now)))
+		if _, err := enroll.Renew(t.Context(), other, id); err == nil || !strings.Contains(err.Error(), "not the collector that this machine joined") {
+			t.Errorf("another collector: %v", err)
+		}
 		earlier := func() time.Time { return time.Now().AddDate(-5, 0, 0) }
 		conn = connect(t, c, credentials.NewTLS(id.TLS(true, earlier)))
 		if _, err := enroll.Renew(t.Context(), conn, id); err != nil {

@@ -82,10 +82,12 @@ func verify(chain []*x509.Certificate, trusted *x509.CertPool, notBefore time.Ti
 		CurrentTime:   at,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
-	var invalid x509.CertificateInvalidError
-	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return fmt.Errorf("the collector's certificate ended on %s; this machine takes it to be %s or later: check both clocks",
 			chain[0].NotAfter.UTC().Format(time.RFC3339), notBefore.UTC().Format(time.RFC3339))
+	}
+	if _, foreign := errors.AsType[x509.UnknownAuthorityError](err); foreign {
+		return errors.New("the server at this address is not the collector that this machine joined, or something on the way answers in its place")
 	}
 	if err != nil {
 		return fmt.Errorf("the collector's certificate can't be trusted: %w", err)
