@@ -41,30 +41,41 @@ func (e *Engine) applyBatch(g *group, s *Session, b *agentpb.Batch) {
 	g.acks = append(g.acks, pendingAck{session: s, key: cursorKey{b.Epoch, int(b.Lane)}, seq: lane.Decided})
 }
 
-// futureTicks is how far ahead of the collector's clock a tick may lie, beyond
-// which it is not archived: one sample of 2099 would stop everybody's history.
-const futureTicks = 2 * time.Minute
+// How far a tick may lie from the collector's clock to be archived: one sample of
+// 2099 would stop everybody's history, one of 1970 stretch it.
+const (
+	futureTicks = 2 * time.Minute
+	pastTicks   = 35 * 24 * time.Hour
+)
+
+// tick corrects a planned tick (ms) to the collector's clock, and says whether it
+// can be archived.
+func tick(planned, offset int64, now time.Time) (int64, bool) {
+	at := planned + offset
+	if (offset > 0) != (at > planned) && offset != 0 {
+		return 0, false // overflow: no clock says that
+	}
+	return at, at >= now.Add(-pastTicks).UnixMilli() && at <= now.Add(futureTicks).UnixMilli()
+}
 
 // applyRun judges a run, when it is news, and hands its values to the archive. Runs
 // of the backlog are history: the newest result of every state came before them.
 func (e *Engine) applyRun(g *group, s *Session, r *agentpb.PackedRun, offsetMS int64, judge bool) {
 	t := s.tasks[r.Task-1]
-	at := r.PlannedMs + offsetMS
-	archive := at <= g.now.Add(futureTicks).UnixMilli()
+	at, archive := tick(r.PlannedMs, offsetMS, g.now)
 	if !archive {
-		s.host.finding(g.now, "results with a time in the future were judged but not archived; set the host's clock")
+		s.host.finding(g.now, "results with a time in the future, or long past, were judged but not archived; set the host's clock")
 	}
 	if judge {
 		t.round++
 	}
 	for _, res := range r.Results {
 		ss := s.states[res.State-1]
-		values := ss.arrange(res.Values)
-		if archive && len(values) > 0 {
-			g.samples = append(g.samples, sample{set: ss.state.series, at: at, values: values})
+		if archive && len(res.Values) > 0 {
+			g.samples = append(g.samples, sample{set: ss.shape.series, at: at, values: res.Values})
 		}
 		if judge {
-			e.applyResult(g, ss.state, res, values, time.Duration(r.NextWithinMs)*time.Millisecond)
+			e.applyResult(g, ss, res, nextWithin(r.NextWithinMs))
 		}
 	}
 	g.results += len(r.Results)
@@ -73,36 +84,46 @@ func (e *Engine) applyRun(g *group, s *Session, r *agentpb.PackedRun, offsetMS i
 	}
 }
 
-// arrange puts a stream's values in the order of the state's columns.
-func (ss *sessionState) arrange(values []float64) []float64 {
-	if ss.order == nil {
-		return values
+// nextWithin is how long a state stays fresh. What an agent leaves unsaid is not for
+// ever: a state that nothing refreshes must become stale.
+func nextWithin(ms uint32) time.Duration {
+	if ms == 0 {
+		return unsaidNextWithin
 	}
-	out := make([]float64, len(values))
-	for i, at := range ss.order {
-		out[at] = values[i]
-	}
-	return out
+	return min(time.Duration(ms)*time.Millisecond, maxNextWithin)
 }
 
-func (e *Engine) applyResult(g *group, st *state, res *agentpb.PackedResult, values []float64, nextWithin time.Duration) {
-	if st.task.states[st.item] != st {
-		e.adopt(g, st) // it had vanished, and is back
+func (e *Engine) applyResult(g *group, ss *sessionState, res *agentpb.PackedResult, nextWithin time.Duration) {
+	st := ss.state
+	if st == nil || st.forgotten {
+		if st = e.adopt(g, ss); st == nil {
+			return
+		}
+		ss.state = st
 	}
+	st.shape = ss.shape
 	st.round = st.task.round
-	st.status, st.values = checks.Status(res.Status), values
+	st.status, st.values = checks.Status(res.Status), res.Values
 	st.summary, st.evidence = res.GetSummary(), res.Evidence
 	st.lastSeen, st.nextWithin = g.now, nextWithin
-	if st.program == nil {
+	if st.shape.program == nil {
 		st.level = rules.Unknown // a check that this collector does not know
 		return
 	}
-	o := rules.Observation{
-		Status: st.status, Values: values, Received: g.now, Planned: g.now, NextWithin: nextWithin,
-	}
+	// Live results come in the order of their numbers, so no tick is given to judge
+	// them by: a clock that is set back, ours or theirs, loses none.
+	o := rules.Observation{Status: st.status, Values: st.values, Received: g.now, NextWithin: nextWithin}
 	var changed bool
-	e.scratch, changed = st.program.Judge(&st.machine, &o, e.scratch[:0])
+	e.scratch, changed = st.shape.program.Judge(&st.machine, &o, e.scratch[:0])
+	st.task.host.expect(st.machine.Due())
 	e.settle(g, st, e.scratch, changed)
+}
+
+// expect brings the host's next sweep forward.
+func (h *host) expect(due time.Time) {
+	if !due.IsZero() && (h.due.IsZero() || due.Before(h.due)) {
+		h.due = due
+	}
 }
 
 // settle stores what judging changed and lets the desk hear of it.
@@ -110,13 +131,18 @@ func (e *Engine) settle(g *group, st *state, transitions []rules.Transition, cha
 	if !changed && len(transitions) == 0 {
 		return
 	}
-	if level := st.machine.Level(); level != st.level {
-		st.level, st.since = level, g.now
-	}
+	st.relevel(g.now)
 	for i := range transitions {
 		e.transition(g, st, transitions[i])
 	}
 	e.note(g, e.putState(g, st))
+}
+
+// relevel takes over what the machine says now.
+func (st *state) relevel(now time.Time) {
+	if level := st.machine.Level(); level != st.level {
+		st.level, st.since = level, now
+	}
 }
 
 // transition records one change of a rule's level with what the desk made of it.
@@ -134,7 +160,7 @@ func (e *Engine) transition(g *group, st *state, tr rules.Transition) {
 // item vanishes, it only ends.
 func eventOf(st *state, tr *rules.Transition) desk.Event {
 	h := st.task.host
-	rule := st.program.Rule(tr.Rule)
+	rule := st.shape.program.Rule(tr.Rule)
 	subject := h.subject(st.task, st.item)
 	if rule.Forecast() {
 		return desk.ForecastCleared{Subject: subject, Rule: tr.Rule, Vanished: tr.Vanished, Why: tr.Why}
@@ -167,8 +193,8 @@ func (e *Engine) vanish(g *group, t *task) {
 
 func (e *Engine) vanishState(g *group, st *state) {
 	var changed bool
-	if st.program != nil {
-		e.scratch, changed = st.program.Vanish(&st.machine, g.now, e.scratch[:0])
+	if st.shape.program != nil {
+		e.scratch, changed = st.shape.program.Vanish(&st.machine, g.now, e.scratch[:0])
 		e.settle(g, st, e.scratch, changed)
 	}
 	if l := st.machine.Level(); l == rules.Warning || l == rules.Critical {
@@ -181,7 +207,11 @@ func (e *Engine) vanishState(g *group, st *state) {
 func (e *Engine) forget(g *group, st *state) {
 	t := st.task
 	delete(t.states, st.item)
+	st.forgotten = true
 	t.host.states--
+	if len(t.states) == 0 {
+		delete(t.host.tasks, t.taskKey)
+	}
 	g.writes = append(g.writes, statesTable.Delete(t.host.Customer, st.key()))
 	g.customers[t.host.Customer] = struct{}{}
 }
@@ -195,59 +225,67 @@ func sortedStates(t *task) []*state {
 	return out
 }
 
-// stateFor returns the state of an item, made when it is new, and how a stream's
-// columns map to it.
-func (e *Engine) stateFor(t *task, item string, columns []rules.Column) (*state, []int, error) {
-	st := t.states[item]
-	if st != nil && (st.program != nil || t.spec == nil) {
-		if order, ok := permutation(st.columns, columns); ok {
-			return st, order, nil
+// shapeFor returns the shape of an item's results. The one that the state has is
+// shared; what is new costs the host of its allowance in history.
+func (e *Engine) shapeFor(t *task, item string, columns []rules.Column) (*shape, error) {
+	var known []rules.Column
+	if st := t.states[item]; st != nil {
+		if slices.EqualFunc(st.shape.columns, columns, sameColumn) && (st.shape.program != nil || t.spec == nil) {
+			return st.shape, nil
 		}
+		known = st.shape.columns
+	}
+	if err := t.host.begin(time.Now(), newColumns(known, columns)); err != nil {
+		return nil, err
 	}
 	program, err := e.policy.Book().Program(t.host.subject(t, item), columns)
 	if err != nil && !errors.Is(err, rules.ErrUndeclared) {
-		return nil, nil, fmt.Errorf("rules of %s: %w", t.check, err)
+		return nil, fmt.Errorf("rules of %s: %w", t.check, err)
 	}
-	if st == nil {
-		if t.host.states >= MaxStates {
-			return nil, nil, fmt.Errorf("the host has more than %d check states", MaxStates)
-		}
-		// It joins the task's states with its first live result: a definition alone,
-		// or one of the backlog, is no news of the present.
-		st = &state{task: t, item: item}
-	}
-	st.columns, st.program = columns, program
-	st.values, st.series = nil, e.seriesOf(t, item, columns)
-	return st, nil, nil
+	return &shape{columns: columns, program: program, series: e.seriesOf(t, item, columns)}, nil
 }
 
-// adopt makes a state one of its host's.
-func (e *Engine) adopt(g *group, st *state) {
-	t := st.task
-	t.states[st.item] = st
-	t.host.states++
-	st.level, st.since = st.machine.Level(), g.now
+func sameColumn(a, b rules.Column) bool { return a.Name == b.Name && slices.Equal(a.Labels, b.Labels) }
+
+func newColumns(known, columns []rules.Column) int {
+	n := 0
+	for _, c := range columns {
+		if !slices.ContainsFunc(known, func(k rules.Column) bool { return sameColumn(k, c) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// begin takes new series off the host's allowance of a day.
+func (h *host) begin(now time.Time, series int) error {
+	if now.Sub(h.seriesFrom) >= 24*time.Hour {
+		h.newSeries, h.seriesFrom = 0, now
+	}
+	if h.newSeries+series > MaxNewSeries {
+		return fmt.Errorf("the host began %d new series in a day; no more are taken until tomorrow", MaxNewSeries)
+	}
+	h.newSeries += series
+	return nil
+}
+
+// adopt returns the host's state of an item, which it makes when there is none. A
+// definition alone, or a result of the backlog, is no news of the present and makes
+// none. It returns nil when the host has too many.
+func (e *Engine) adopt(g *group, ss *sessionState) *state {
+	t := ss.task
+	if st := t.states[ss.item]; st != nil {
+		return st
+	}
+	h := t.host
+	if _, known := h.tasks[t.taskKey]; h.states >= MaxStates || (!known && len(h.tasks) >= MaxTasks) {
+		h.finding(g.now, fmt.Sprintf("results were left out: a host has at most %d check states and %d tasks", MaxStates, MaxTasks))
+		return nil
+	}
+	st := &state{task: t, item: ss.item, shape: ss.shape, since: g.now}
+	h.tasks[t.taskKey] = t
+	t.states[ss.item] = st
+	h.states++
 	e.note(g, e.putState(g, st))
-}
-
-// permutation maps each of the given columns to its place among the known ones.
-// It says false when they are not the same columns; nil when the order is.
-func permutation(known, given []rules.Column) ([]int, bool) {
-	if len(known) != len(given) {
-		return nil, false
-	}
-	order, inOrder := make([]int, len(given)), true
-	for i := range given {
-		at := slices.IndexFunc(known, func(c rules.Column) bool {
-			return c.Name == given[i].Name && slices.Equal(c.Labels, given[i].Labels)
-		})
-		if at < 0 {
-			return nil, false
-		}
-		order[i], inOrder = at, inOrder && at == i
-	}
-	if inOrder {
-		return nil, true
-	}
-	return order, true
+	return st
 }

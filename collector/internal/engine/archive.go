@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -49,10 +50,15 @@ type archiver struct {
 	broken  error
 	wake    chan struct{}
 	closed  bool
+
+	// lost are the streams whose samples did not reach history; the loop's own.
+	lost map[*Session]struct{}
+	// quiet are the streams with something archived that they were not told; likewise.
+	quiet map[*Session]struct{}
 }
 
 func newArchiver(e *Engine) *archiver {
-	return &archiver{engine: e, wake: make(chan struct{}, 1)}
+	return &archiver{engine: e, wake: make(chan struct{}, 1), lost: make(map[*Session]struct{}), quiet: make(map[*Session]struct{})}
 }
 
 func (a *archiver) add(samples []sample, acks []pendingAck) {
@@ -132,9 +138,14 @@ func (a *archiver) loop() {
 		if !closed {
 			time.Sleep(archiveEvery)
 		}
+		a.tell()
 		a.flush()
 		if closed {
+			a.tell()
 			return
+		}
+		if len(a.quiet) > 0 {
+			a.signal()
 		}
 	}
 }
@@ -147,7 +158,7 @@ func (a *archiver) flush() {
 	defer a.recycle(samples)
 	if len(overrun) > 0 {
 		a.engine.log.Warn("history is slower than what comes in; agents will send some of it again", "batches", len(overrun))
-		a.again(overrun)
+		a.lose(overrun)
 	}
 	if len(acks) == 0 {
 		return
@@ -165,32 +176,43 @@ func (a *archiver) flush() {
 	}
 	if err != nil {
 		a.engine.metrics.archiveErrors.Inc()
-		time.Sleep(archiveEvery)
-		a.again(acks)
+		a.lose(acks)
 		return
 	}
+	a.again()
 	a.acknowledge(acks)
 }
 
+// archiveBatch is how many results are committed to history at once. Between batches
+// others get the processor: decisions do not wait for what a third of a second brought.
+const archiveBatch = 2000
+
 func (a *archiver) write(groups [][]sample) error {
-	h := a.engine.opt.History
-	b := h.Begin()
-	n := 0
+	total, n := 0, 0
+	b := a.engine.opt.History.Begin()
 	for _, samples := range groups {
 		for i := range samples {
 			if err := samples[i].append(b); err != nil {
 				return errors.Join(fmt.Errorf("archiving: %w", err), b.Rollback())
 			}
-			n += len(samples[i].values)
+			total += len(samples[i].values)
+			if n++; n%archiveBatch != 0 {
+				continue
+			}
+			if err := b.Commit(); err != nil {
+				return fmt.Errorf("archiving: %w", err)
+			}
+			runtime.Gosched()
+			b = a.engine.opt.History.Begin()
 		}
 	}
 	if err := b.Commit(); err != nil {
 		return fmt.Errorf("archiving: %w", err)
 	}
-	if err := h.Sync(); err != nil {
+	if err := a.engine.opt.History.Sync(); err != nil {
 		return fmt.Errorf("archiving: %w", err)
 	}
-	a.engine.metrics.samples.Add(float64(n))
+	a.engine.metrics.samples.Add(float64(total))
 	return nil
 }
 
@@ -218,15 +240,35 @@ func (a *archiver) acknowledge(acks []pendingAck) {
 	}
 	e.mu.Unlock()
 	for _, p := range acks {
-		p.session.out.ack(p.key, laneMark{Archived: p.seq})
+		p.session.out.archived(p.key, p.seq)
+		a.quiet[p.session] = struct{}{}
 	}
 }
 
-// again ends the streams whose samples were lost here: at their next hello they
-// learn how far the archive is and send the rest again.
-func (a *archiver) again(acks []pendingAck) {
+// tell sends the acknowledgements of the pass before to the streams that have had
+// nothing else to say since. A busy stream heard of them with its next decision, which
+// spares it a message of its own, and the collector a burst of them.
+func (a *archiver) tell() {
+	for s := range a.quiet {
+		s.out.nudge()
+	}
+	clear(a.quiet)
+}
+
+// lose notes the streams whose samples did not reach history. They go on: what is
+// decided does not need history.
+func (a *archiver) lose(acks []pendingAck) {
 	for _, p := range acks {
 		p.session.lost = true
-		p.session.out.close()
+		a.lost[p.session] = struct{}{}
 	}
+}
+
+// again ends the streams that lost samples, once history takes some: at their next
+// hello they learn how far the archive is, and send the rest again.
+func (a *archiver) again() {
+	for s := range a.lost {
+		s.out.close()
+	}
+	clear(a.lost)
 }

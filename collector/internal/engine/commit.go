@@ -17,12 +17,20 @@ const retryCommit = time.Second
 // waits. It ends when the apply loop closed the channel.
 func (e *Engine) commitLoop() {
 	defer e.archive.close()
+	var lost error
 	for g := range e.commits {
-		e.commit(g)
+		if lost != nil {
+			// The watermark of a later group would cover what this one's predecessor held.
+			e.abandon(g, lost)
+			continue
+		}
+		lost = e.commit(g)
 	}
 }
 
-func (e *Engine) commit(g *group) {
+// commit makes a group durable. Its error says that the collector stopped before the
+// store took it.
+func (e *Engine) commit(g *group) error {
 	began := time.Now()
 	for {
 		terms, err := e.terms(g)
@@ -36,13 +44,14 @@ func (e *Engine) commit(g *group) {
 		e.metrics.commitErrors.Inc()
 		if e.inbox.isClosed() {
 			e.abandon(g, err)
-			return
+			return err
 		}
 		time.Sleep(retryCommit)
 	}
 	e.metrics.commits.Observe(time.Since(began).Seconds())
 	e.metrics.results.Add(float64(g.results))
 	e.acknowledge(g)
+	return nil
 }
 
 // abandon answers those who wait when the collector stops with a store that takes

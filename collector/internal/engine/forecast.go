@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -45,17 +46,21 @@ type outlook struct {
 
 // Forecast makes every forecast that applies, as is done by itself every hour.
 func (e *Engine) Forecast(ctx context.Context) error {
+	var errs []error
 	for _, o := range e.outlooks() {
+		if ctx.Err() != nil {
+			break
+		}
 		now := time.Now()
 		lines, err := e.opt.History.Points(ctx, o.of, now.Add(-o.forecast.Over), now, forecastPoints)
 		if err != nil {
-			return fmt.Errorf("reading the history of %s: %w", o.of.Metric, err)
+			// One history that can't be read leaves the others their forecasts.
+			errs = append(errs, fmt.Errorf("reading the history of %s of host %s: %w", o.of.Metric, o.of.Host, err))
+			continue
 		}
-		if err := e.do(ctx, func(g *group) error { return e.foresee(g, o, pointsOf(lines)) }); err != nil {
-			return err
-		}
+		errs = append(errs, e.do(ctx, func(g *group) error { return e.foresee(g, o, pointsOf(lines)) }))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (e *Engine) outlooks() []outlook {
@@ -73,14 +78,14 @@ func (e *Engine) outlooks() []outlook {
 }
 
 func outlooksOf(st *state) []outlook {
-	if st.program == nil {
+	if st.shape.program == nil {
 		return nil
 	}
 	var out []outlook
 	h := st.task.host
-	for _, f := range st.program.Forecasts() {
-		if f.Applies(st.program, &st.machine) {
-			out = append(out, outlook{st, st.program, f, history.Selection{
+	for _, f := range st.shape.program.Forecasts() {
+		if f.Applies(st.shape.program, &st.machine) {
+			out = append(out, outlook{st, st.shape.program, f, history.Selection{
 				Customer: h.Customer, Site: h.Site, Host: h.Name,
 				Metric: history.MetricName(st.task.check, f.Metric), Check: st.task.label(), Item: st.item,
 			}})
@@ -111,12 +116,13 @@ func pointsOf(lines []history.Line) []rules.Point {
 // foresee judges a history, and lets the desk know what it says.
 func (e *Engine) foresee(g *group, o outlook, points []rules.Point) error {
 	st := o.state
-	if st.program != o.program || st.task.states[st.item] != st {
+	if st.shape.program != o.program || st.task.states[st.item] != st {
 		return nil // changed or gone while its history was read
 	}
-	transitions, changed := st.program.Forecast(o.forecast, &st.machine, points, g.now, e.scratch[:0])
+	transitions, changed := st.shape.program.Forecast(o.forecast, &st.machine, points, g.now, e.scratch[:0])
 	e.scratch = transitions
 	if changed || len(transitions) > 0 {
+		st.relevel(g.now)
 		e.note(g, e.putState(g, st))
 	}
 	result := o.forecast.Eval(points, g.now)

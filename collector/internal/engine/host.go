@@ -16,6 +16,9 @@ const (
 	MaxStates   = 20000 // check states a host
 	MaxTasks    = 1000  // tasks a host
 	maxFindings = 20    // findings kept a host
+	// MaxNewSeries bounds the series that a host may begin in history in a day, beyond
+	// those of the states that it has.
+	MaxNewSeries = 50000
 )
 
 // host is a machine as the engine works with it; guarded by Engine.mu.
@@ -29,6 +32,15 @@ type host struct {
 	silent   bool
 	findings []Finding
 	refused  []RefusedTask
+	gaps     []gapRow
+	// due is the earliest time at which one of the states may need a tick; the sweep
+	// passes the host by until then.
+	due time.Time
+	// reusedAt is when a copy of the host's state folder was last noticed.
+	reusedAt time.Time
+	// newSeries counts the series that the host began since seriesFrom.
+	newSeries  int
+	seriesFrom time.Time
 }
 
 type taskKey struct{ check, instance string }
@@ -48,9 +60,11 @@ type task struct {
 type state struct {
 	task    *task
 	item    string
-	columns []rules.Column
-	program *rules.Program
+	shape   *shape
 	machine rules.Machine
+	// forgotten says that the state left its task: a session that still knows it has
+	// to look the item up again.
+	forgotten bool
 
 	round      uint32
 	status     checks.Status
@@ -61,6 +75,16 @@ type state struct {
 	summary    string
 	evidence   string
 	values     []float64
+}
+
+// shape is the metrics of a state in the order in which a stream sends them, with
+// what follows from them. A stream's results keep the shape that they were defined
+// with, whatever others the state had since.
+type shape struct {
+	columns []rules.Column
+	// program is nil where the collector does not know the check. A new policy
+	// renews it; Engine.mu guards it.
+	program *rules.Program
 	// series are the handles in history; only the archiver looks inside.
 	series *seriesSet
 }
@@ -75,13 +99,13 @@ func stateKey(host, check, instance, item string) string {
 	return host + "\x00" + check + "\x00" + instance + "\x00" + item
 }
 
+// task returns a task of the host, or one that becomes the host's with its first
+// state: a name alone costs nothing that lasts.
 func (h *host) task(key taskKey) *task {
-	t := h.tasks[key]
-	if t == nil {
-		t = &task{host: h, taskKey: key, states: make(map[string]*state)}
-		h.tasks[key] = t
+	if t := h.tasks[key]; t != nil {
+		return t
 	}
-	return t
+	return &task{host: h, taskKey: key, states: make(map[string]*state)}
 }
 
 func (h *host) subject(t *task, item string) rules.Subject {

@@ -21,8 +21,10 @@ type item struct {
 	session *Session
 	batch   *agentpb.Batch
 	results int
-	do      func(*group) error
-	done    func(error)
+	// ctx is that of whoever waits for the step: when they have left, it is not done.
+	ctx  context.Context
+	do   func(*group) error
+	done func(error)
 }
 
 // apply does the item's step in the group. An error of a step is answered at once:
@@ -32,15 +34,15 @@ func (it *item) apply(e *Engine, g *group) {
 		e.applyBatch(g, it.session, it.batch)
 		return
 	}
-	if err := it.do(g); err != nil {
-		if it.done != nil {
-			it.done(err)
-		}
+	err := it.ctx.Err()
+	if err == nil {
+		err = it.do(g)
+	}
+	if err != nil {
+		it.done(err)
 		return
 	}
-	if it.done != nil {
-		g.waiting = append(g.waiting, it.done)
-	}
+	g.waiting = append(g.waiting, it.done)
 }
 
 // inbox is the queue between streams and the apply loop.

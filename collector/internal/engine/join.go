@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -40,12 +41,53 @@ func (e *Engine) used(n *Newcomer) bool {
 	return n.TokenID != "" && joined >= n.TokenUses
 }
 
+// Limits of what joins from copied state folders.
+const (
+	// MaxCopies bounds the hosts, not revoked, that joined from one host's folder.
+	MaxCopies = 20
+	// copyWithin is how soon after its copy was noticed a host's certificate may bring
+	// another host in.
+	copyWithin = time.Hour
+)
+
+// ErrCopies says that a copied state folder may not bring another host in.
+var ErrCopies = errors.New("this state folder was copied too often, or not noticed as a copy; enrol this machine with a token of its own")
+
+// mayCopy says whether a newcomer that shows another host's certificate may join:
+// that host's copy was just noticed, and there are not too many of them. They count
+// for the host that they all come from.
+func (e *Engine) mayCopy(n *Newcomer, now time.Time) error {
+	if n.CloneOf == "" {
+		return nil
+	}
+	parent := e.hosts[n.CloneOf]
+	if parent == nil || !parent.RevokedAt.IsZero() || now.Sub(parent.reusedAt) > copyWithin {
+		return ErrCopies
+	}
+	if parent.CloneOf != "" {
+		n.CloneOf = parent.CloneOf
+	}
+	copies := 0
+	for _, h := range e.hosts {
+		if h.CloneOf == n.CloneOf && h.RevokedAt.IsZero() {
+			copies++
+		}
+	}
+	if copies >= MaxCopies {
+		return ErrCopies
+	}
+	return nil
+}
+
 // Join makes a host of a newcomer, durably.
 func (e *Engine) Join(ctx context.Context, n Newcomer) (inventory.Host, error) {
 	var joined inventory.Host
 	err := e.do(ctx, func(g *group) error {
 		if e.used(&n) {
 			return joining.ErrUsed
+		}
+		if err := e.mayCopy(&n, g.now); err != nil {
+			return err
 		}
 		if _, err := e.deskFor(n.Customer); err != nil {
 			return err
@@ -70,7 +112,10 @@ func (e *Engine) Join(ctx context.Context, n Newcomer) (inventory.Host, error) {
 		joined = h.Host
 		return nil
 	})
-	return joined, err
+	if err != nil {
+		return inventory.Host{}, err
+	}
+	return joined, nil
 }
 
 func (e *Engine) nameOf(id string) string {
@@ -91,8 +136,15 @@ func (e *Engine) freeName(customer, hostname string) string {
 	if base == "" {
 		base = "host"
 	}
+	taken := make(map[string]bool, len(e.hosts))
+	for _, h := range e.hosts {
+		taken[h.ID] = true // a name that is another's id would be mistaken for it
+		if h.Customer == customer {
+			taken[h.Name] = true
+		}
+	}
 	name := base
-	for n := 2; e.named(customer, name) != nil; n++ {
+	for n := 2; taken[name]; n++ {
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
 	return name
@@ -100,8 +152,11 @@ func (e *Engine) freeName(customer, hostname string) string {
 
 // named finds a customer's host by name or id; revoked hosts keep their names.
 func (e *Engine) named(customer, name string) *host {
+	if h := e.hosts[name]; h != nil && h.Customer == customer {
+		return h
+	}
 	for _, h := range e.hosts {
-		if h.Customer == customer && (h.Name == name || h.ID == name) {
+		if h.Customer == customer && h.Name == name {
 			return h
 		}
 	}

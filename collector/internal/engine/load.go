@@ -46,6 +46,9 @@ func (e *Engine) loadHosts(ctx context.Context) error {
 				return fmt.Errorf("reading the watermark of host %s: %w", h.ID, err)
 			}
 		}
+		if h.gaps, err = gapsTable.Get(ctx, e.opt.Store, h.Customer, h.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("reading the gaps of host %s: %w", h.ID, err)
+		}
 		e.hosts[h.ID] = h
 	}
 	return nil
@@ -71,21 +74,23 @@ func (e *Engine) loadStates(ctx context.Context) error {
 // metrics are not, it waits without rules for the agent to define it anew.
 func (e *Engine) loadState(h *host, row *stateRow) {
 	t := h.task(taskKey{row.Check, row.Instance})
+	h.tasks[t.taskKey] = t
 	t.spec = e.specs[row.Check]
 	st := &state{
-		task: t, item: row.Item, columns: row.Columns, machine: row.Machine,
+		task: t, item: row.Item, machine: row.Machine,
+		shape: &shape{columns: row.Columns, series: e.seriesOf(t, row.Item, row.Columns)},
 		since: row.Since, summary: row.Summary, nextWithin: row.NextWithin,
 	}
 	st.level = st.machine.Level()
-	st.series = e.seriesOf(t, st.item, st.columns)
-	program, err := e.policy.Book().Program(h.subject(t, st.item), st.columns)
+	program, err := e.policy.Book().Program(h.subject(t, st.item), st.shape.columns)
 	if err != nil && !errors.Is(err, rules.ErrUndeclared) {
 		e.log.Warn("the rules of a check state can't be used until its agent is back", "host", h.Name, "check", row.Check, "error", err)
 	} else {
-		st.program = program
+		st.shape.program = program
 	}
 	t.states[st.item] = st
 	h.states++
+	h.expect(st.machine.Due())
 }
 
 func (e *Engine) seriesOf(t *task, item string, columns []rules.Column) *seriesSet {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"time"
 
 	"github.com/wacht-io/wacht/agent/agentpb"
 )
@@ -61,6 +62,30 @@ func (o *outgoing) ack(key cursorKey, mark laneMark) {
 	o.signal()
 }
 
+// archived advances a lane's archive, to be sent with the next acknowledgement or at
+// the next nudge.
+func (o *outgoing) archived(key cursorKey, seq uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c := o.cursors[key]
+	if seq <= c.Archived {
+		return
+	}
+	c.Archived = seq
+	o.cursors[key] = c
+	o.moved[key] = struct{}{}
+}
+
+// nudge has what waits sent.
+func (o *outgoing) nudge() {
+	o.mu.Lock()
+	waits := len(o.moved) > 0
+	o.mu.Unlock()
+	if waits {
+		o.signal()
+	}
+}
+
 func (o *outgoing) signal() {
 	select {
 	case o.ready <- struct{}{}:
@@ -115,5 +140,7 @@ func (s *Session) Close() {
 	defer e.mu.Unlock()
 	if s.host.session == s {
 		s.host.session = nil
+		// It was here until now, however long ago its newest result came.
+		s.host.mark.Seen = time.Now()
 	}
 }

@@ -61,7 +61,10 @@ func (e *Engine) person(ctx context.Context, customer string, event func() (desk
 		}
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return incident.Incident{}, err
+	}
+	return out, nil
 }
 
 // Revoke ends a host's right to come in, closes its stream, and ends what was open
@@ -84,11 +87,12 @@ func (e *Engine) Revoke(ctx context.Context, customer, id, by string) error {
 				e.forget(g, st)
 			}
 		}
-		if h.session != nil {
-			h.session.out.send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Refused{Refused: &agentpb.Refused{
+		if s := h.session; s != nil {
+			h.session = nil // what is still queued of it is not taken up
+			s.out.send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Refused{Refused: &agentpb.Refused{
 				Code: agentpb.Refused_REVOKED, Reason: "this host was revoked",
 			}}})
-			h.session.out.close()
+			s.out.close()
 		}
 		return e.putHost(g, h)
 	})
@@ -98,6 +102,9 @@ func (e *Engine) Revoke(ctx context.Context, customer, id, by string) error {
 func (s *Session) Goodbye(ctx context.Context, reason agentpb.Goodbye_Reason) error {
 	return s.engine.do(ctx, func(g *group) error {
 		h := s.host
+		if h.session != s {
+			return nil // another stream took over
+		}
 		h.GoodbyeAt, h.Goodbye = g.now, goodbyes[reason]
 		return s.engine.putHost(g, h)
 	})
@@ -114,18 +121,26 @@ var goodbyes = map[agentpb.Goodbye_Reason]string{
 // Gap notes runs that will never come. It is no-data, and never OK.
 func (s *Session) Gap(ctx context.Context, gap *agentpb.Gap) error {
 	return s.engine.do(ctx, func(g *group) error {
-		if gap.To < gap.From {
-			return nil
+		h := s.host
+		if gap.To < gap.From || gap.To-gap.From >= maxGap || h.session != s || h.mark.epoch(gap.Epoch) == nil {
+			return nil // no agent says that
 		}
 		runs := gap.To - gap.From + 1
 		s.confirm()
 		s.engine.metrics.gaps.Add(float64(runs))
-		s.host.finding(g.now, fmt.Sprintf("%d runs are lost: %s", runs, gapReasons[gap.Reason]))
-		return put(g, gapsTable, s.host.Customer, s.host.ID+"\x00"+sequenceKey(gap.Epoch)+sequenceKey(gap.From), gapRow{
-			At: g.now, Epoch: gap.Epoch, From: gap.From, To: gap.To, Reason: gap.Reason.String(),
-		})
+		h.finding(g.now, fmt.Sprintf("%d runs are lost: %s", runs, gapReasons[gap.Reason]))
+		h.gaps = append(h.gaps, gapRow{At: g.now, Epoch: gap.Epoch, From: gap.From, To: gap.To, Reason: gap.Reason.String()})
+		h.gaps = h.gaps[max(0, len(h.gaps)-maxGaps):]
+		return put(g, gapsTable, h.Customer, h.ID, h.gaps)
 	})
 }
+
+// Limits of what is taken of gaps: the runs of one (a year's, each second), and how
+// many of a host's are kept, newest last.
+const (
+	maxGap  = 366 * 24 * 3600
+	maxGaps = 100
+)
 
 var gapReasons = map[agentpb.Gap_Reason]string{
 	agentpb.Gap_LOST:    "the agent ended before they were on its disk",
@@ -168,11 +183,30 @@ func (e *Engine) SetPolicy(ctx context.Context, p Policy) error {
 				}
 			}
 			if h.session != nil {
+				h.session.rebind()
 				h.session.sendPolicy(h.session.policy)
 			}
 		}
 		return nil
 	})
+}
+
+// rebind gives the shapes that the stream defined the policy that holds.
+func (s *Session) rebind() {
+	for _, ss := range s.states {
+		if ss.shape != nil && ss.task.spec != nil {
+			s.engine.reprogram(ss.task, ss.item, ss.shape)
+		}
+	}
+}
+
+func (e *Engine) reprogram(t *task, item string, sh *shape) {
+	program, err := e.policy.Book().Program(t.host.subject(t, item), sh.columns)
+	if err != nil {
+		e.log.Warn("a check state keeps the rules that it had", "host", t.host.Name, "check", t.check, "error", err)
+		return
+	}
+	sh.program = program
 }
 
 // rebind gives a state the program of the policy that holds, which ends what rules
@@ -181,15 +215,13 @@ func (e *Engine) rebind(g *group, st *state) {
 	if st.task.spec == nil {
 		return
 	}
-	program, err := e.policy.Book().Program(st.task.host.subject(st.task, st.item), st.columns)
-	if err != nil {
-		e.log.Warn("a check state keeps the rules that it had", "host", st.task.host.Name, "check", st.task.check, "error", err)
-		return
-	}
-	if st.program = program; program == nil {
+	e.reprogram(st.task, st.item, st.shape)
+	program := st.shape.program
+	if program == nil {
 		return
 	}
 	var changed bool
 	e.scratch, changed = program.Tick(&st.machine, g.now, e.scratch[:0])
+	st.task.host.expect(st.machine.Due())
 	e.settle(g, st, e.scratch, changed)
 }

@@ -149,7 +149,7 @@ func (st *state) view() StateView {
 		Level: st.level, Since: st.since, Status: st.status, Summary: st.summary, Evidence: st.evidence, LastSeen: st.lastSeen,
 	}
 	for i, value := range st.values {
-		v.Metrics = append(v.Metrics, metricView(st.task, st.columns[i], value))
+		v.Metrics = append(v.Metrics, metricView(st.task, st.shape.columns[i], value))
 	}
 	return v
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -34,7 +35,10 @@ type Session struct {
 	engine *Engine
 	host   *host
 	tasks  []*task
+	// states are by number; Engine.mu guards the slice against a new policy.
 	states []*sessionState
+	// refusals counts what broke a limit; a stream of many is ended.
+	refusals int
 	// lost says that samples of this stream did not reach history, so that nothing
 	// after them may be acknowledged as archived; only the archiver touches it.
 	lost bool
@@ -45,12 +49,13 @@ type Session struct {
 
 // sessionState is what a stream's number for a state stands for.
 type sessionState struct {
-	state *state
 	task  *task
-	// order says where each of the stream's values goes among the state's columns;
-	// it is nil when they stand in the same order, as they do but after an upgrade.
-	order []int
-	width int
+	item  string
+	shape *shape
+	// state is the host's state of the item, once a live result was applied.
+	state *state
+	// unfit says why results of this number are refused: its definition was.
+	unfit error
 	// summary is the one last sent, by lane, for results that do not repeat it.
 	summary [2]string
 }
@@ -69,6 +74,9 @@ func (e *Engine) Connect(ctx context.Context, hostID string, hello *agentpb.Hell
 		}
 		if refused := e.admit(h, hello, g.now); refused != nil {
 			h.finding(g.now, refused.Reason)
+			if refused.Code == agentpb.Refused_EPOCH_REUSED {
+				h.reusedAt = g.now
+			}
 			return refused
 		}
 		s = &Session{engine: e, host: h, out: newOutgoing()}
@@ -76,6 +84,8 @@ func (e *Engine) Connect(ctx context.Context, hostID string, hello *agentpb.Hell
 			h.session.out.close()
 		}
 		h.session = s
+		// An agent that dies while the commit is waited for leaves no session behind.
+		context.AfterFunc(ctx, s.Close)
 		e.meet(h, hello, g.now)
 		welcome = &agentpb.Welcome{
 			HostId: h.ID, Customer: h.Customer, Site: h.Site, Cursors: h.mark.cursors(),
@@ -91,8 +101,18 @@ func (e *Engine) Connect(ctx context.Context, hostID string, hello *agentpb.Hell
 	return s, welcome, nil
 }
 
-// MaxMessageBytes bounds one message of an agent.
-const MaxMessageBytes = 4 << 20
+// Limits of what one stream may send. Beyond them it is ended.
+const (
+	MaxMessageBytes  = 4 << 20 // one message
+	MaxBatchRuns     = 1000    // runs a batch
+	maxRefusals      = 100     // runs refused
+	maxFingerprints  = 64      // parts of a fingerprint
+	maxFingerprint   = 64      // bytes of a part
+	maxClockAhead    = 24 * time.Hour
+	statesAtOnce     = 200 // states defined before others get their turn
+	maxNextWithin    = 25 * time.Hour
+	unsaidNextWithin = time.Hour
+)
 
 // admit says why a host may not come in, or nil.
 func (e *Engine) admit(h *host, hello *agentpb.Hello, now time.Time) *RefusedError {
@@ -174,12 +194,17 @@ func describe(h *inventory.Host, m *agentpb.Machine) {
 	if m.Role == agentpb.Role_WORKSTATION {
 		h.Role = inventory.Workstation
 	}
-	if m.BootTimeMs > 0 {
-		h.BootedAt = time.UnixMilli(m.BootTimeMs)
+	if at := time.UnixMilli(m.BootTimeMs); m.BootTimeMs > 0 && at.Before(time.Now().Add(maxClockAhead)) {
+		h.BootedAt = at
 	}
-	if len(m.Fingerprint) > 0 && len(m.Fingerprint) <= 64 {
+	if fit(m.Fingerprint) {
 		h.Fingerprint = m.Fingerprint
 	}
+}
+
+func fit(fingerprint [][]byte) bool {
+	return len(fingerprint) > 0 && len(fingerprint) <= maxFingerprints &&
+		!slices.ContainsFunc(fingerprint, func(part []byte) bool { return len(part) > maxFingerprint })
 }
 
 // clip bounds a text that is only shown.
@@ -190,73 +215,100 @@ func clip(s string) string {
 	return s
 }
 
-// Confirm notes that the agent has stored the visit of the Welcome: it sent
+// confirm notes that the agent has stored the visit of the Welcome: it sent
 // something after it.
 func (s *Session) confirm() {
 	s.host.mark.Visit = s.host.Visit
 }
 
-// Define takes numbers for tasks and states. What can't be taken is an error that
-// ends the stream: a number that is missing would spoil every later one.
+// Define takes numbers for tasks and states. A number out of order ends the stream:
+// it would spoil every later one. A state that is unfit keeps its number, and its
+// results are refused.
 func (s *Session) Define(d *agentpb.Definitions) error {
+	if err := s.defineTasks(d.Tasks); err != nil {
+		return s.spoilt(err)
+	}
+	for chunk := range slices.Chunk(d.States, statesAtOnce) {
+		if err := s.defineStates(chunk); err != nil {
+			return s.spoilt(err)
+		}
+	}
+	return nil
+}
+
+// spoilt notes what ends the stream.
+func (s *Session) spoilt(err error) error {
+	s.note(err.Error())
+	return err
+}
+
+func (s *Session) note(text string) {
+	s.engine.mu.Lock()
+	defer s.engine.mu.Unlock()
+	s.host.finding(time.Now(), text)
+}
+
+func (s *Session) defineTasks(defs []*agentpb.TaskDefinition) error {
 	e := s.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, t := range d.Tasks {
-		if err := s.defineTask(t); err != nil {
-			s.host.finding(time.Now(), err.Error())
-			return err
+	for _, d := range defs {
+		switch {
+		case int(d.Number) != len(s.tasks)+1:
+			return fmt.Errorf("task number %d does not follow %d", d.Number, len(s.tasks))
+		case len(s.tasks) >= MaxTasks:
+			return fmt.Errorf("more than %d tasks", MaxTasks)
+		case !validName(d.Check) || !validText(d.Instance):
+			return fmt.Errorf("task %d has no valid name", d.Number)
 		}
-	}
-	for _, st := range d.States {
-		if err := s.defineState(st); err != nil {
-			s.host.finding(time.Now(), err.Error())
-			return err
-		}
+		s.tasks = append(s.tasks, s.task(taskKey{d.Check, d.Instance}))
 	}
 	return nil
 }
 
-func (s *Session) defineTask(d *agentpb.TaskDefinition) error {
-	switch {
-	case int(d.Number) != len(s.tasks)+1:
-		return fmt.Errorf("task number %d does not follow %d", d.Number, len(s.tasks))
-	case len(s.tasks) >= MaxTasks:
-		return fmt.Errorf("more than %d tasks", MaxTasks)
-	case !validName(d.Check) || !validText(d.Instance):
-		return fmt.Errorf("task %d has no valid name", d.Number)
+// task returns the host's task, or the one that this stream named before.
+func (s *Session) task(key taskKey) *task {
+	for _, t := range s.tasks {
+		if t.taskKey == key {
+			return t
+		}
 	}
-	t := s.host.task(taskKey{d.Check, d.Instance})
-	if t.spec = s.engine.specs[d.Check]; t.spec == nil {
+	t := s.host.task(key)
+	if t.spec = s.engine.specs[key.check]; t.spec == nil {
 		s.host.finding(time.Now(), fmt.Sprintf(
-			"check %s is not known to this collector: its results are kept, but not judged; upgrade the collector", d.Check))
+			"check %s is not known to this collector: its results are kept, but not judged; upgrade the collector", key.check))
 	}
-	s.tasks = append(s.tasks, t)
-	return nil
+	return t
 }
 
-func (s *Session) defineState(d *agentpb.StateDefinition) error {
-	switch {
-	case int(d.Number) != len(s.states)+1:
-		return fmt.Errorf("state number %d does not follow %d", d.Number, len(s.states))
-	case len(s.states) >= 2*MaxStates:
-		return fmt.Errorf("more than %d states defined in one stream", 2*MaxStates)
-	case d.Task == 0 || int(d.Task) > len(s.tasks):
-		return fmt.Errorf("state %d belongs to task %d, which is not defined", d.Number, d.Task)
-	case !validText(d.Item) || len(d.Metrics) > checks.MaxMetrics:
-		return fmt.Errorf("state %d is over a limit: items have at most %d bytes, results at most %d metrics",
-			d.Number, checks.MaxItemBytes, checks.MaxMetrics)
+// defineStates takes some states: what can be verified alone first, and then what
+// needs the engine.
+func (s *Session) defineStates(defs []*agentpb.StateDefinition) error {
+	made := make([]*sessionState, len(defs))
+	columns := make([][]rules.Column, len(defs))
+	for i, d := range defs {
+		switch {
+		case int(d.Number) != len(s.states)+i+1:
+			return fmt.Errorf("state number %d does not follow %d", d.Number, len(s.states)+i)
+		case d.Number > 2*MaxStates:
+			return fmt.Errorf("more than %d states defined in one stream", 2*MaxStates)
+		case d.Task == 0 || int(d.Task) > len(s.tasks):
+			return fmt.Errorf("state %d belongs to task %d, which is not defined", d.Number, d.Task)
+		}
+		made[i] = &sessionState{task: s.tasks[d.Task-1], item: d.Item}
+		columns[i], made[i].unfit = columnsOf(d)
 	}
-	t := s.tasks[d.Task-1]
-	columns, err := columnsOf(d.Metrics)
-	if err != nil {
-		return fmt.Errorf("state %q of %s: %w", d.Item, t.check, err)
+	s.engine.mu.Lock()
+	defer s.engine.mu.Unlock()
+	for i, ss := range made {
+		if ss.unfit == nil {
+			ss.shape, ss.unfit = s.engine.shapeFor(ss.task, ss.item, columns[i])
+		}
+		if ss.unfit != nil {
+			s.host.finding(time.Now(), fmt.Sprintf("results of %s are refused: %v", ss.task.check, ss.unfit))
+		}
 	}
-	st, order, err := s.engine.stateFor(t, d.Item, columns)
-	if err != nil {
-		return err
-	}
-	s.states = append(s.states, &sessionState{state: st, task: t, order: order, width: len(columns)})
+	s.states = append(s.states, made...)
 	return nil
 }
 
@@ -274,18 +326,22 @@ func validText(s string) bool {
 
 // columnsOf reads the metrics of a state. A metric that this collector's declaration
 // of the check lacks comes from a newer agent: it is kept, and no rule reads it.
-func columnsOf(defs []*agentpb.MetricDefinition) ([]rules.Column, error) {
-	out := make([]rules.Column, len(defs))
-	for i, m := range defs {
+func columnsOf(d *agentpb.StateDefinition) ([]rules.Column, error) {
+	if !validText(d.Item) || len(d.Metrics) > checks.MaxMetrics {
+		return nil, fmt.Errorf("an item has at most %d bytes and no control characters, a result at most %d metrics",
+			checks.MaxItemBytes, checks.MaxMetrics)
+	}
+	out := make([]rules.Column, len(d.Metrics))
+	for i, m := range d.Metrics {
 		if !validName(m.Name) {
-			return nil, fmt.Errorf("%q is no name of a metric", m.Name)
+			return nil, fmt.Errorf("%q is no name of a metric", clip(m.Name))
 		}
 		if len(m.Labels) > checks.MaxLabels {
 			return nil, fmt.Errorf("metric %q has %d labels; at most %d are allowed", m.Name, len(m.Labels), checks.MaxLabels)
 		}
 		for _, l := range m.Labels {
 			if !validName(l.Name) || !validText(l.Value) {
-				return nil, fmt.Errorf("metric %q has a label that is no name or is over %d bytes", m.Name, checks.MaxItemBytes)
+				return nil, fmt.Errorf("metric %q has a label that is no name, has control characters or is over %d bytes", m.Name, checks.MaxItemBytes)
 			}
 		}
 		out[i] = rules.Column{Name: m.Name, Labels: labelsOf(m.Labels)}
@@ -306,39 +362,53 @@ func labelsOf(ls []*checkpb.Label) []checks.Label {
 
 // Submit takes a batch in. It returns when the batch is queued; the
 // acknowledgement comes later. Runs that break a limit are refused one by one, and
-// the rest of the batch goes on.
+// the rest of the batch goes on; an error ends the stream.
 func (s *Session) Submit(ctx context.Context, b *agentpb.Batch) error {
-	if int(b.Lane) > 1 {
-		return fmt.Errorf("there is no lane %d", b.Lane)
+	switch {
+	case b.Lane < 0 || int(b.Lane) > 1:
+		return s.spoilt(fmt.Errorf("there is no lane %d", b.Lane))
+	case len(b.Runs) > MaxBatchRuns:
+		return s.spoilt(fmt.Errorf("%d runs in one batch; at most %d are allowed", len(b.Runs), MaxBatchRuns))
+	case len(b.Runs) == 0:
+		return nil
 	}
-	results := 0
+	weight := 0
 	for _, r := range b.Runs {
 		if err := s.check(r, b.Lane); err != nil {
 			s.refuse(b.Epoch, r.Sequence, err)
 			// Its sequence number counts as dealt with, so that the agent frees it.
 			r.Results, r.Complete, r.Task = nil, false, 0
 		}
-		results += len(r.Results)
+		weight += weightOf(r)
 	}
-	if len(b.Runs) == 0 {
-		return nil
+	if s.refusals > maxRefusals {
+		return s.spoilt(fmt.Errorf("more than %d runs were refused in one stream", maxRefusals))
 	}
-	return s.engine.inbox.put(ctx, item{session: s, batch: b, results: max(1, results)})
+	return s.engine.inbox.put(ctx, item{session: s, batch: b, results: weight})
+}
+
+// weightOf is what a run counts for in the queue: its results, and its texts by the
+// kilobyte.
+func weightOf(r *agentpb.PackedRun) int {
+	n := 1 + len(r.Results)
+	for _, res := range r.Results {
+		n += (len(res.Evidence) + len(res.GetSummary())) >> 10
+	}
+	return n
 }
 
 func (s *Session) refuse(epoch, sequence uint64, why error) {
-	e := s.engine
-	e.metrics.refused.Inc()
-	e.mu.Lock()
-	s.host.finding(time.Now(), "a run was refused: "+why.Error())
-	e.mu.Unlock()
+	s.refusals++
+	s.engine.metrics.refused.Inc()
+	s.note("a run was refused: " + why.Error())
 	s.out.send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Refused{Refused: &agentpb.Refused{
 		Code: agentpb.Refused_RUN_INVALID, Reason: why.Error(), Epoch: epoch, Sequence: sequence,
 	}}})
 }
 
 // check holds a run to the stream's definitions and to the limits, and fills in the
-// summaries that it left out.
+// summaries that it left out. It looks at every result, also after one that is
+// unfit: an agent does not repeat the summary of a run that was refused.
 func (s *Session) check(r *agentpb.PackedRun, lane agentpb.Lane) error {
 	switch {
 	case r.Task == 0 || int(r.Task) > len(s.tasks):
@@ -347,25 +417,43 @@ func (s *Session) check(r *agentpb.PackedRun, lane agentpb.Lane) error {
 		return fmt.Errorf("%d results in one run; at most %d are allowed", len(r.Results), checks.MaxResults)
 	}
 	t := s.tasks[r.Task-1]
+	var unfit error
 	for _, res := range r.Results {
 		if res.State == 0 || int(res.State) > len(s.states) || s.states[res.State-1].task != t {
 			return fmt.Errorf("state %d is not defined for %s", res.State, t.check)
 		}
-		if err := s.states[res.State-1].check(res, lane); err != nil {
-			return fmt.Errorf("%s %q: %w", t.check, s.states[res.State-1].state.item, err)
+		ss := s.states[res.State-1]
+		ss.fill(res, lane)
+		if err := ss.check(res); err != nil && unfit == nil {
+			unfit = fmt.Errorf("%s %q: %w", t.check, clip(ss.item), err)
 		}
 	}
-	return nil
+	return unfit
+}
+
+// fill gives a result the summary that it left out, or keeps the one that it has
+// for those to come.
+func (ss *sessionState) fill(r *agentpb.PackedResult, lane agentpb.Lane) {
+	if r.Summary != nil {
+		if len(*r.Summary) <= checks.MaxSummaryBytes {
+			ss.summary[lane] = *r.Summary
+		}
+		return
+	}
+	text := ss.summary[lane]
+	r.Summary = &text
 }
 
 var errNotANumber = errors.New("a value is not a number; a figure that could not be had is left out")
 
-func (ss *sessionState) check(r *agentpb.PackedResult, lane agentpb.Lane) error {
+func (ss *sessionState) check(r *agentpb.PackedResult) error {
 	switch {
+	case ss.unfit != nil:
+		return ss.unfit
 	case r.Status < 0 || r.Status > 3:
 		return fmt.Errorf("no status has number %d", r.Status)
-	case len(r.Values) != ss.width:
-		return fmt.Errorf("%d values for %d metrics", len(r.Values), ss.width)
+	case len(r.Values) != len(ss.shape.columns):
+		return fmt.Errorf("%d values for %d metrics", len(r.Values), len(ss.shape.columns))
 	case len(r.GetSummary()) > checks.MaxSummaryBytes:
 		return fmt.Errorf("the summary has %d bytes; at most %d are allowed", len(r.GetSummary()), checks.MaxSummaryBytes)
 	case len(r.Evidence) > checks.MaxEvidenceBytes:
@@ -375,11 +463,6 @@ func (ss *sessionState) check(r *agentpb.PackedResult, lane agentpb.Lane) error 
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return errNotANumber
 		}
-	}
-	if r.Summary != nil {
-		ss.summary[lane] = *r.Summary
-	} else {
-		r.Summary = &ss.summary[lane]
 	}
 	return nil
 }

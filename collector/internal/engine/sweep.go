@@ -12,9 +12,14 @@ import (
 func (e *Engine) sweep(g *group) {
 	e.silences(g)
 	for _, h := range e.hosts {
+		if h.due.IsZero() || h.due.After(g.now) {
+			continue
+		}
+		h.due = time.Time{}
 		for _, t := range h.tasks {
 			for _, st := range t.states {
 				e.tick(g, st)
+				h.expect(st.machine.Due())
 			}
 		}
 	}
@@ -32,11 +37,11 @@ func (e *Engine) sweep(g *group) {
 
 func (e *Engine) tick(g *group, st *state) {
 	due := st.machine.Due()
-	if due.IsZero() || due.After(g.now) || st.program == nil {
+	if due.IsZero() || due.After(g.now) || st.shape.program == nil {
 		return
 	}
 	var changed bool
-	e.scratch, changed = st.program.Tick(&st.machine, g.now, e.scratch[:0])
+	e.scratch, changed = st.shape.program.Tick(&st.machine, g.now, e.scratch[:0])
 	e.settle(g, st, e.scratch, changed)
 }
 
@@ -67,10 +72,10 @@ func (e *Engine) levelOf(k desk.Key) (rules.Level, bool) {
 		return 0, false
 	}
 	st := t.states[k.Item]
-	if st.program == nil {
+	if st.shape.program == nil {
 		return rules.Unknown, true
 	}
-	for _, r := range st.program.Explain(&st.machine) {
+	for _, r := range st.shape.program.Explain(&st.machine) {
 		if r.Name == k.Rule && !r.Forecast() {
 			return r.Level, true
 		}

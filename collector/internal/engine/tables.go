@@ -100,7 +100,7 @@ func (e *Engine) putState(g *group, st *state) error {
 	h := st.task.host
 	g.customers[h.Customer] = struct{}{}
 	return put(g, statesTable, h.Customer, st.key(), stateRow{
-		Check: st.task.check, Instance: st.task.instance, Item: st.item, Columns: st.columns,
+		Check: st.task.check, Instance: st.task.instance, Item: st.item, Columns: st.shape.columns,
 		Machine: st.machine, Since: st.since, Summary: st.summary, NextWithin: st.nextWithin,
 	})
 }
@@ -114,7 +114,8 @@ func (e *Engine) putTransition(g *group, st *state, tr rules.Transition, decisio
 	})
 }
 
-// gapRow is a range of a host's runs that will never come.
+// gapRow is a range of a host's runs that will never come. A host's newest are one
+// row.
 type gapRow struct {
 	At     time.Time `json:"at"`
 	Epoch  uint64    `json:"epoch"`
@@ -123,4 +124,4 @@ type gapRow struct {
 	Reason string    `json:"reason"`
 }
 
-var gapsTable = store.Typed[gapRow]{Table: &store.Table{Name: "gaps"}}
+var gapsTable = store.Typed[[]gapRow]{Table: &store.Table{Name: "gaps"}}

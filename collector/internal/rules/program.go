@@ -132,15 +132,15 @@ func (p *Program) Forecasts() []*Forecast { return p.forecasts }
 
 // Judge takes a result up. It appends to out what changed and says whether the
 // machine's durable part did. A result that was planned before the newest one judged
-// is history: it changes nothing.
+// is history: it changes nothing. One without Planned comes in order, whatever the
+// clocks say.
 func (p *Program) Judge(m *Machine, o *Observation, out []Transition) ([]Transition, bool) {
 	now := o.Received.UnixMilli()
 	planned := now
 	if !o.Planned.IsZero() {
-		planned = min(o.Planned.UnixMilli(), now)
-	}
-	if m.seen && planned < m.planned {
-		return out, false
+		if planned = min(o.Planned.UnixMilli(), now); m.seen && planned < m.planned {
+			return out, false
+		}
 	}
 	j := judging{p: p, m: m, now: now, out: out}
 	j.bind()
