@@ -14,6 +14,7 @@ import (
 	"github.com/wacht-io/wacht/checks/memory"
 	"github.com/wacht-io/wacht/checks/ping"
 	"github.com/wacht-io/wacht/checks/process"
+	"github.com/wacht-io/wacht/checks/service"
 	"github.com/wacht-io/wacht/checks/smart"
 	"github.com/wacht-io/wacht/checks/tcp"
 	"github.com/wacht-io/wacht/checks/uptime"
@@ -40,6 +41,7 @@ func All(opts Options) []checks.Check {
 		memory.New(),
 		ping.New(),
 		process.New(),
+		service.New(),
 		smart.New(),
 		tcp.New(),
 		uptime.New(),
