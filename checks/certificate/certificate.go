@@ -113,8 +113,8 @@ func result(item string, chain []*x509.Certificate, now time.Time, steps *outwar
 		k := keyOf(chain[0])
 		l.Gauge("remaining_seconds", first.NotAfter.Sub(now).Seconds())
 		l.Gauge("lifetime_seconds", first.NotAfter.Sub(first.NotBefore).Seconds())
-		l.Gauge("key_bits", float64(k.bits))
-		l.Gauge("strength_bits", float64(k.strength))
+		l.Gauge("key_size", float64(k.bits))
+		l.Gauge("key_strength", float64(k.strength))
 		r.Summary = describe(chain[0], first, k, now)
 		r.Evidence = evidence(chain)
 	}

@@ -210,7 +210,7 @@ func TestEndpoint(t *testing.T) {
 			if got["lifetime_seconds"] != tt.lifetime.Seconds() {
 				t.Errorf("lifetime_seconds is %v, want %v", got["lifetime_seconds"], tt.lifetime.Seconds())
 			}
-			if got["key_bits"] != 256 || got["strength_bits"] != 128 || r.Item != "" {
+			if got["key_size"] != 256 || got["key_strength"] != 128 || r.Item != "" {
 				t.Errorf("got %v for item %q", got, r.Item)
 			}
 		})

@@ -146,7 +146,7 @@ func (t *total) add(ctx context.Context, p *process.Process) {
 
 func (t *total) result(last sample) checks.Result {
 	var l metric.List
-	l.Gauge("count", float64(t.count))
+	l.Gauge("processes", float64(t.count))
 	l.Gauge("rss_bytes", float64(t.rss))
 	r := checks.Result{Summary: "no process matches"}
 	if t.count > 0 {

@@ -96,7 +96,7 @@ func TestRun(t *testing.T) {
 	}
 	const mark = "wacht-mark-7c1d"
 	nobody := checks.Params{"user": {me.Username}, "command": {mark}}
-	if got := run(t, nil, nobody); values(got)["count"] != 0 || got.Results[0].Summary != "no process matches" {
+	if got := run(t, nil, nobody); values(got)["processes"] != 0 || got.Results[0].Summary != "no process matches" {
 		t.Errorf("before any started: %v", got.Results)
 	}
 	stop := start(t, mark)
@@ -115,7 +115,7 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := run(t, nil, tt.params)
-			if v := values(got); v["count"] != tt.count || (v["rss_bytes"] > 0) != (tt.count > 0) {
+			if v := values(got); v["processes"] != tt.count || (v["rss_bytes"] > 0) != (tt.count > 0) {
 				t.Errorf("got %v, want %v", v, tt.count)
 			}
 			if strings.Contains(got.Results[0].Summary+got.Results[0].Evidence, mark) {
@@ -124,7 +124,7 @@ func TestRun(t *testing.T) {
 		})
 	}
 	stop()
-	if got := run(t, nil, nobody); values(got)["count"] != 1 || !strings.HasPrefix(got.Results[0].Summary, "1 process, ") {
+	if got := run(t, nil, nobody); values(got)["processes"] != 1 || !strings.HasPrefix(got.Results[0].Summary, "1 process, ") {
 		t.Errorf("after one ended: %v", got.Results)
 	}
 }
