@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -37,10 +36,13 @@ type Server struct {
 	log       *slog.Logger
 }
 
+// maxIdle is how long a connection may be open without a stream.
+const maxIdle = 5 * time.Minute
+
 // New makes a gRPC server for the agents' port.
 func New(e *engine.Engine, a *pki.Authority, r store.Reader, log *slog.Logger) *grpc.Server {
 	s := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(a.TLS(time.Now))),
+		grpc.Creds(newDoors(credentials.NewTLS(a.TLS(time.Now)))),
 		grpc.MaxRecvMsgSize(engine.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(8),
 		// Thousands of streams that are idle most of the time: small buffers halve
@@ -50,7 +52,9 @@ func New(e *engine.Engine, a *pki.Authority, r store.Reader, log *slog.Logger) *
 		// ping, and small messages are most of what comes.
 		grpc.InitialWindowSize(64<<10), grpc.InitialConnWindowSize(64<<10),
 		grpc.ConnectionTimeout(20*time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: maxIdle, Time: time.Minute, Timeout: 20 * time.Second,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)
 	agentpb.RegisterCollectorServer(s, &Server{engine: e, authority: a, store: r, log: log})
@@ -58,32 +62,37 @@ func New(e *engine.Engine, a *pki.Authority, r store.Reader, log *slog.Logger) *
 }
 
 // Join turns a token, or the certificate of the host that a copy was made from,
-// into an identity.
+// into an identity. What costs work comes after what tells whether it is owed.
 func (s *Server) Join(ctx context.Context, req *agentpb.JoinRequest) (*agentpb.JoinResponse, error) {
+	now := time.Now()
+	n := engine.Newcomer{ID: ulid.Make().String(), CertUntil: now.Add(pki.HostLife), Machine: req.Machine}
+	err := s.invited(ctx, req.Token, &n)
+	if err != nil {
+		return nil, err
+	}
 	csr, err := pki.ParseRequest(req.Csr)
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	id := ulid.Make().String()
-	chain, until, err := s.authority.SignHost(csr, id, time.Now())
-	if err != nil {
-		return nil, s.internal("signing a certificate", err)
-	}
-	n := engine.Newcomer{ID: id, KeySHA256: csr.KeySHA256(), CertUntil: until, Machine: req.Machine}
-	if req.Token == "" {
-		err = s.copyOf(ctx, &n)
-	} else {
-		err = s.withToken(ctx, req.Token, &n)
-	}
-	if err != nil {
-		return nil, err
-	}
+	n.KeySHA256 = csr.KeySHA256()
 	host, err := s.engine.Join(ctx, n)
 	if err != nil {
 		return nil, s.refusal("joining", err)
 	}
+	chain, _, err := s.authority.SignHost(csr, host.ID, now)
+	if err != nil {
+		return nil, s.internal("signing a certificate", err)
+	}
 	s.log.Info("a host joined", "host", host.Name, "id", host.ID, "customer", host.Customer, "site", host.Site, "copy_of", host.CloneOf)
-	return &agentpb.JoinResponse{HostId: id, Chain: chain}, nil
+	return &agentpb.JoinResponse{HostId: host.ID, Chain: chain}, nil
+}
+
+// invited says who a newcomer belongs to, or why it may not join.
+func (s *Server) invited(ctx context.Context, token string, n *engine.Newcomer) error {
+	if token == "" {
+		return s.copyOf(ctx, n)
+	}
+	return s.withToken(ctx, token, n)
 }
 
 // withToken binds a newcomer to its token's customer and site.
@@ -110,7 +119,7 @@ func (s *Server) copyOf(ctx context.Context, n *engine.Newcomer) error {
 // refusal turns what a person can mend into a clear answer, and the rest into an
 // error that says nothing of the collector's inside.
 func (s *Server) refusal(what string, err error) error {
-	for _, known := range []error{joining.ErrOther, joining.ErrUnknown, joining.ErrExpired, joining.ErrUsed} {
+	for _, known := range []error{joining.ErrOther, joining.ErrUnknown, joining.ErrExpired, joining.ErrUsed, engine.ErrCopies} {
 		if errors.Is(err, known) {
 			return status.Error(codes.PermissionDenied, known.Error())
 		}
@@ -178,127 +187,18 @@ func clientCertificate(ctx context.Context) (*x509.Certificate, error) {
 	if !ok {
 		return nil, errNoCertificate
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.VerifiedChains) == 0 {
+	v, ok := p.AuthInfo.(*visitor)
+	if !ok || len(v.State.VerifiedChains) == 0 {
 		return nil, errNoCertificate
 	}
-	return info.State.VerifiedChains[0][0], nil
+	return v.State.VerifiedChains[0][0], nil
 }
 
-// Stream takes a host's results in until either side ends it.
-func (s *Server) Stream(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage]) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
-	host, err := s.identify(ctx)
-	if err != nil {
-		return refuseUnidentified(stream, err)
-	}
-	first, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	hello := first.GetHello()
-	if hello == nil {
-		return status.Error(codes.InvalidArgument, "the first message of a stream is a hello")
-	}
-	session, welcome, err := s.engine.Connect(ctx, host.ID, hello)
-	if refused, ok := errors.AsType[*engine.RefusedError](err); ok {
-		s.log.Warn("a stream was refused", "host", host.Name, "id", host.ID, "reason", refused.Reason)
-		return refuse(stream, refused)
-	}
-	if err != nil {
-		return s.refusal("opening a stream", err)
-	}
-	defer session.Close()
-	if err := stream.Send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Welcome{Welcome: welcome}}); err != nil {
-		return err
-	}
-	received := make(chan error, 1)
-	go func() { received <- s.receive(ctx, stream, session) }()
-	return s.send(stream, session, received)
-}
-
-// refuse says why before the stream ends, as a message that the agent acts on.
-func refuse(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage], r *engine.RefusedError) error {
-	return stream.Send(&agentpb.CollectorMessage{Message: &agentpb.CollectorMessage_Refused{
-		Refused: &agentpb.Refused{Code: r.Code, Reason: r.Reason},
-	}})
-}
-
-// refuseUnidentified tells a host that was revoked so; whoever has no certificate
-// gets an error.
-func refuseUnidentified(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage], err error) error {
-	if status.Code(err) != codes.PermissionDenied {
-		return err
-	}
-	return refuse(stream, &engine.RefusedError{Code: agentpb.Refused_REVOKED, Reason: status.Convert(err).Message()})
-}
-
-// send writes what the session has to say until it, or the reader, is done.
-func (s *Server) send(stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage], session *engine.Session, received <-chan error) error {
-	flush := func() error {
-		for _, m := range session.Messages() {
-			if err := stream.Send(m); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for {
-		select {
-		case err := <-received:
-			if errors.Is(err, errGone) {
-				return nil
-			}
-			return errors.Join(err, flush())
-		case <-session.Done():
-			if err := flush(); err != nil {
-				return err
-			}
-			return status.Error(codes.Aborted, "the collector ended this stream; connect again")
-		case <-session.Ready():
-			if err := flush(); err != nil {
-				return err
-			}
+// cut ends the connection that a call came by.
+func cut(ctx context.Context) {
+	if p, ok := peer.FromContext(ctx); ok {
+		if v, ok := p.AuthInfo.(*visitor); ok {
+			v.cut()
 		}
 	}
-}
-
-// errGone says that the agent left, or that its connection did.
-var errGone = errors.New("the agent is gone")
-
-// receive reads until the agent is done or breaks the contract.
-func (s *Server) receive(ctx context.Context, stream grpc.BidiStreamingServer[agentpb.AgentMessage, agentpb.CollectorMessage], session *engine.Session) error {
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			return errGone
-		}
-		if err := Take(ctx, session, m); err != nil {
-			if errors.Is(err, engine.ErrStopped) {
-				return status.Error(codes.Unavailable, err.Error())
-			}
-			return status.Error(codes.InvalidArgument, err.Error())
-		}
-	}
-}
-
-// Take deals with one message of a stream after its hello. An error ends the stream.
-func Take(ctx context.Context, session *engine.Session, m *agentpb.AgentMessage) error {
-	switch m := m.Message.(type) {
-	case *agentpb.AgentMessage_Batch:
-		return session.Submit(ctx, m.Batch)
-	case *agentpb.AgentMessage_Definitions:
-		return session.Define(m.Definitions)
-	case *agentpb.AgentMessage_Gap:
-		return session.Gap(ctx, m.Gap)
-	case *agentpb.AgentMessage_PolicyAnswer:
-		session.PolicyAnswer(m.PolicyAnswer)
-	case *agentpb.AgentMessage_Goodbye:
-		return session.Goodbye(ctx, m.Goodbye.Reason)
-	case *agentpb.AgentMessage_Hello:
-		return fmt.Errorf("a second hello in one stream")
-	}
-	// What an agent of a later version says beyond this is left alone.
-	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -43,6 +42,7 @@ type side struct {
 	store     store.Store
 	history   *history.Store
 	engine    *engine.Engine
+	policy    engine.Policy
 	authority *pki.Authority
 	server    *grpc.Server
 	listener  *bufconn.Listener
@@ -64,8 +64,7 @@ func (s *side) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pol, err := policy.Load(nil, specs, time.Now())
-	if err != nil {
+	if s.policy, err = policy.Load(nil, specs, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if s.history, err = history.Open(s.dir, history.Options{}); err != nil {
@@ -74,9 +73,9 @@ func (s *side) start() {
 	if s.authority, err = pki.Load(t.Context(), s.store, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	s.engine, err = engine.New(t.Context(), engine.Options{
-		Store: s.store, History: s.history, Policy: pol, Declarations: specs,
+		Store: s.store, History: s.history, Policy: s.policy, Declarations: specs,
 		Router: notify.NewRouter(nil), Wake: func([]notify.Delivery) {}, Logger: log, Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -142,6 +141,11 @@ func request(t testing.TB, key *ecdsa.PrivateKey) []byte {
 // dial connects as a machine, or as nobody when m has no certificate.
 func (s *side) dial(m *machine) agentpb.CollectorClient {
 	s.t.Helper()
+	return agentpb.NewCollectorClient(s.connect(m))
+}
+
+func (s *side) connect(m *machine, opts ...grpc.DialOption) *grpc.ClientConn {
+	s.t.Helper()
 	roots := x509.NewCertPool()
 	authority, err := x509.ParseCertificate(s.authority.Certificate())
 	if err != nil {
@@ -152,14 +156,14 @@ func (s *side) dial(m *machine) agentpb.CollectorClient {
 	if m != nil && m.chain != nil {
 		cfg.Certificates = []tls.Certificate{{Certificate: m.chain[:1], PrivateKey: m.key}}
 	}
-	conn, err := grpc.NewClient("passthrough:///collector",
+	conn, err := grpc.NewClient("passthrough:///collector", append(opts,
 		grpc.WithTransportCredentials(credentials.NewTLS(cfg)),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.listener.DialContext(ctx) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.listener.DialContext(ctx) }))...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = conn.Close() })
-	return agentpb.NewCollectorClient(conn)
+	return conn
 }
 
 func (s *side) join(token string) (*machine, error) {
@@ -186,12 +190,17 @@ func (s *side) mustJoin() *machine {
 // open starts a stream and returns the collector's first message.
 func (s *side) open(m *machine) (grpc.BidiStreamingClient[agentpb.AgentMessage, agentpb.CollectorMessage], *agentpb.CollectorMessage, error) {
 	s.t.Helper()
-	stream, err := s.dial(m).Stream(s.t.Context())
+	return s.openAt(s.dial(m), 1)
+}
+
+func (s *side) openAt(c agentpb.CollectorClient, machine byte) (grpc.BidiStreamingClient[agentpb.AgentMessage, agentpb.CollectorMessage], *agentpb.CollectorMessage, error) {
+	s.t.Helper()
+	stream, err := c.Stream(s.t.Context())
 	if err != nil {
 		return nil, nil, err
 	}
 	_ = stream.Send(&agentpb.AgentMessage{Message: &agentpb.AgentMessage_Hello{Hello: &agentpb.Hello{
-		Protocol: engine.Protocol, NowMs: time.Now().UnixMilli(), Machine: &agentpb.Machine{Hostname: "web1", Fingerprint: [][]byte{{1}}},
+		Protocol: engine.Protocol, NowMs: time.Now().UnixMilli(), Machine: &agentpb.Machine{Hostname: "web1", Fingerprint: [][]byte{{machine}}},
 		Epochs: []*agentpb.EpochRange{{Epoch: 7, First: 1}},
 	}}})
 	first, err := stream.Recv()
@@ -330,8 +339,8 @@ func TestCopyGetsAnIdentityOfItsOwn(t *testing.T) {
 	if _, first, err := s.open(original); err != nil || first.GetWelcome() == nil {
 		t.Fatalf("got %v, %v", first, err)
 	}
-	_, first, err := s.open(original) // the copy, with the visit number of before
-	if err != nil || first.GetRefused() != nil && first.GetRefused().Code != agentpb.Refused_EPOCH_REUSED {
+	_, first, err := s.openAt(s.dial(original), 2) // the copy, on another machine
+	if err != nil || first.GetRefused().GetCode() != agentpb.Refused_EPOCH_REUSED {
 		t.Fatalf("got %v, %v", first, err)
 	}
 	key := newKey(t)

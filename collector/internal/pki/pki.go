@@ -143,17 +143,28 @@ func KeySHA256(cert *x509.Certificate) []byte {
 // Request is a certificate request whose signature proves its key.
 type Request struct{ csr *x509.CertificateRequest }
 
-// ParseRequest reads a PKCS #10 request and verifies that its sender holds the key.
+// maxRequest bounds a request in bytes; that of an agent has some 200.
+const maxRequest = 4096
+
+// ParseRequest reads a PKCS #10 request and verifies that its sender holds the key,
+// which is an ECDSA key on P-256: verifying others can cost a thousand times as much.
 func ParseRequest(der []byte) (*Request, error) {
+	if len(der) > maxRequest {
+		return nil, fmt.Errorf("the certificate request has %d bytes; at most %d are read", len(der), maxRequest)
+	}
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificate request: %w", err)
 	}
+	key, ok := csr.PublicKey.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("the certificate request has a %T; agents use ECDSA P-256", csr.PublicKey)
+	}
+	if key.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("the certificate request has a key on %s; agents use ECDSA P-256", key.Curve.Params().Name)
+	}
 	if err := csr.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("the certificate request is not signed with its own key: %w", err)
-	}
-	if _, ok := csr.PublicKey.(*ecdsa.PublicKey); !ok {
-		return nil, fmt.Errorf("the certificate request has a %T; agents use ECDSA P-256", csr.PublicKey)
 	}
 	return &Request{csr}, nil
 }
