@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -56,9 +57,7 @@ func (a *Agent) discover(ctx context.Context) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for name, instances := range found {
-		a.discovered[name] = instances
-	}
+	maps.Copy(a.discovered, found)
 }
 
 // wanted are the checks that may run on this machine.

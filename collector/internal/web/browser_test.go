@@ -29,7 +29,7 @@ var scopeOfAll = api.Scope{}
 func needScripts(t *testing.T) {
 	t.Helper()
 	for _, file := range []string{"htmx.min.js", "uPlot.iife.min.js"} {
-		if _, err := os.Stat(filepath.Join("static/vendor", file)); err != nil {
+		if _, err := os.Stat(filepath.Join("static", "vendor", file)); err != nil {
 			t.Skip(file + " is not there: make assets")
 		}
 	}
