@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -56,9 +57,7 @@ func CheckOnce(ctx context.Context, opts Options, name string, given checks.Para
 	for _, instance := range instances {
 		merged := checks.Params{}
 		for _, layer := range []checks.Params{instance.Params, conf.Local[name], conf.Local[name+"/"+instance.Name], given} {
-			for k, v := range layer {
-				merged[k] = v
-			}
+			maps.Copy(merged, layer)
 		}
 		if env.Params, err = c.Spec().Params(merged); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrParams, err)

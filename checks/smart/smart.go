@@ -210,19 +210,20 @@ func (r *report) item(d device) string {
 // result describes a drive that answered.
 func (r *report) result(item string, d device) checks.Result {
 	out := checks.Result{Item: item, Metrics: r.metrics()}
-	summary := fmt.Sprintf("%s (%s)", r.name(), d.Name)
+	var summary strings.Builder
+	summary.WriteString(fmt.Sprintf("%s (%s)", r.name(), d.Name))
 	if r.failing() {
-		summary += ", says that it is FAILING"
+		summary.WriteString(", says that it is FAILING")
 	}
 	for _, m := range out.Metrics {
 		switch m.Name {
 		case "temperature_celsius":
-			summary += fmt.Sprintf(", %.0f °C", m.Value)
+			summary.WriteString(fmt.Sprintf(", %.0f °C", m.Value))
 		case "life_used_ratio":
-			summary += fmt.Sprintf(", %s of its life used", text.Percent(m.Value))
+			summary.WriteString(fmt.Sprintf(", %s of its life used", text.Percent(m.Value)))
 		}
 	}
-	out.Summary = text.Line(summary)
+	out.Summary = text.Line(summary.String())
 	out.Evidence = r.evidence()
 	return out
 }

@@ -105,11 +105,12 @@ func byItem(run checks.Run) map[string]checks.Result {
 func values(r checks.Result) map[string]float64 {
 	out := make(map[string]float64)
 	for _, m := range r.Metrics {
-		name := m.Name
+		var name strings.Builder
+		name.WriteString(m.Name)
 		for _, l := range m.Labels {
-			name += " " + l.Value
+			name.WriteString(" " + l.Value)
 		}
-		out[name] = m.Value
+		out[name.String()] = m.Value
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package tcp
 import (
 	"context"
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -94,9 +95,7 @@ func TestRun(t *testing.T) {
 			} else {
 				params["address"] = []string{closedPort(t)}
 			}
-			for k, v := range tt.params {
-				params[k] = v
-			}
+			maps.Copy(params, tt.params)
 			r := run(t, t.Context(), params)
 			if r.Status != tt.status || !strings.Contains(r.Summary, tt.summary) {
 				t.Errorf("got %v %q, want %v with %q", r.Status, r.Summary, tt.status, tt.summary)
