@@ -3,6 +3,7 @@
 package statefile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,4 +42,29 @@ func write(path string, data []byte) (err error) {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// Overwrite puts content into a file that is there, in the place that it takes on
+// the disk, which a full one need not have room for. A power cut may leave a part of
+// either content, so it is for what can be lost.
+func Overwrite(path string, data []byte) error {
+	if err := overwrite(path, data); err != nil {
+		return fmt.Errorf("overwriting %s: %w", path, err)
+	}
+	return nil
+}
+
+func overwrite(path string, data []byte) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	if err := f.Truncate(int64(len(data))); err != nil {
+		return err
+	}
+	return f.Sync()
 }

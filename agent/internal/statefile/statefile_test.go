@@ -37,3 +37,21 @@ func TestWriteLeavesTheOldFile(t *testing.T) {
 		t.Error("writing into a folder that does not exist worked")
 	}
 }
+
+func TestOverwrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "session.json")
+	if err := Overwrite(path, []byte("new")); err == nil {
+		t.Error("a file that is not there was overwritten")
+	}
+	for _, content := range []string{"first, which is longer", "second", "third, longer again"} {
+		if err := os.WriteFile(path, []byte("what was there"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := Overwrite(path, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != content {
+			t.Errorf("read %q, %v", got, err)
+		}
+	}
+}

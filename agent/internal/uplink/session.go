@@ -48,6 +48,8 @@ func loadVisits(dir, hostID string) (visits, error) {
 	return v, nil
 }
 
+// save stores the visit. Where the disk has no room for a new file the old one is
+// overwritten: a machine whose disk is full is the one that must be heard of.
 func (v *visits) save(dir string) error {
 	if dir == "" {
 		return nil
@@ -56,7 +58,14 @@ func (v *visits) save(dir string) error {
 	if err != nil {
 		return fmt.Errorf("encoding the visit: %w", err)
 	}
-	return statefile.Write(filepath.Join(dir, visitsName), data)
+	path := filepath.Join(dir, visitsName)
+	if err = statefile.Write(path, data); err == nil {
+		return nil
+	}
+	if again := statefile.Overwrite(path, data); again != nil {
+		return errors.Join(err, again)
+	}
+	return nil
 }
 
 // clock gives the earliest time it can be: the last known time of the collector

@@ -84,7 +84,7 @@ func (u *Uplink) stream(ctx context.Context, conn *grpc.ClientConn) error {
 }
 
 // greet sends the Hello and takes the Welcome in: the visit's number is on disk
-// before anything else is sent.
+// before anything else is sent, unless the disk takes nothing.
 func (s *stream) greet() error {
 	u := s.u
 	hello := &agentpb.Hello{
@@ -114,9 +114,7 @@ func (s *stream) greet() error {
 	if s.limit < 4<<10 {
 		return fmt.Errorf("the collector takes messages of %d bytes only", s.limit)
 	}
-	if err := u.welcomed(welcome, sentAt); err != nil {
-		return err
-	}
+	u.welcomed(welcome, sentAt)
 	u.opts.Spool.Resume(welcome.GetCursors())
 	if u.opts.Acked != nil {
 		for _, c := range welcome.GetCursors() {
@@ -132,14 +130,15 @@ func (u *Uplink) lastVisit() uint64 {
 	return u.visits.Visit
 }
 
-func (u *Uplink) welcomed(w *agentpb.Welcome, sentAt time.Time) error {
+func (u *Uplink) welcomed(w *agentpb.Welcome, sentAt time.Time) {
 	theirs := time.UnixMilli(w.GetNowMs())
 	u.clock.hear(theirs)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.visits.Visit, u.visits.CollectorAt = w.GetVisit(), u.clock.now()
 	if err := u.visits.save(u.opts.StateDir); err != nil {
-		return fmt.Errorf("storing the visit: %w", err)
+		// This process knows it; only the next one would be taken for a restored one.
+		u.opts.Logger.Warn("the visit's number is not stored: after a restart the collector may note that this folder was rolled back", "error", err)
 	}
 	now := time.Now()
 	u.status = Status{
@@ -147,7 +146,6 @@ func (u *Uplink) welcomed(w *agentpb.Welcome, sentAt time.Time) error {
 		Skew: now.Sub(theirs) - now.Sub(sentAt)/2, SkewKnown: true,
 	}
 	u.opts.Logger.Info("connected to the collector", "collector", u.opts.Address, "host", w.GetHostId(), "customer", w.GetCustomer(), "site", w.GetSite())
-	return nil
 }
 
 func refusal(r *agentpb.Refused) error {
