@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -109,7 +110,22 @@ func Parse(data []byte) (Config, error) {
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return c, errors.Join(err, c.check(&root))
+	return c, errors.Join(plain(err), c.check(&root))
+}
+
+var inType = regexp.MustCompile(` in type \S+$`)
+
+// plain tells what YAML found wrong without the library's words: one error a line.
+func plain(err error) error {
+	found, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return err
+	}
+	var errs []error
+	for _, text := range found.Errors {
+		errs = append(errs, errors.New(inType.ReplaceAllString(text, "")))
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Config) check(root *yaml.Node) error {
