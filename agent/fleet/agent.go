@@ -99,7 +99,10 @@ func (a *Agent) enroll(ctx context.Context) (*enroll.Identity, error) {
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the agent's folder: %w", err)
 	}
-	return id, id.Save(a.dir)
+	if err := id.Save(a.dir); err != nil {
+		return nil, err
+	}
+	return id, nil
 }
 
 // rename takes an identity in; the spool has begun an epoch for it, if there is one.
@@ -245,8 +248,8 @@ func (a *Agent) Spooled() int {
 // Connected says whether the agent has a stream.
 func (a *Agent) Connected() bool { return a.uplink != nil && a.uplink.Status().Connected }
 
-// Error is why the agent is not connected, or was not lately.
-func (a *Agent) Error() string { return a.uplink.Status().Error }
+// Trouble is why the agent is not connected, or was not lately.
+func (a *Agent) Trouble() string { return a.uplink.Status().Error }
 
 // Reconnect ends the agent's stream, or its wait for the next attempt.
 func (a *Agent) Reconnect() { a.uplink.Restart() }

@@ -1,6 +1,7 @@
 package collectortest
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ type Receiver struct {
 // called for each arrival.
 func Receive(t testing.TB, arrived func(Told)) *Receiver {
 	t.Helper()
-	r := &Receiver{t: t, secret: "not a secret, but long enough", arrived: arrived}
+	r := &Receiver{t: t, secret: rand.Text(), arrived: arrived}
 	r.file = filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(r.file, []byte(r.secret), 0o600); err != nil {
 		t.Fatal(err)
