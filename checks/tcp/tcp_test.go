@@ -71,7 +71,9 @@ func closedPort(t *testing.T) string {
 
 func TestRun(t *testing.T) {
 	smtp := func(c net.Conn) { io.WriteString(c, "220 mail.example.com ESMTP\r\n"); io.Copy(io.Discard, c) }
-	echo := func(c net.Conn) { io.Copy(c, c) }
+	// Hidden behind plain interfaces the connections are not spliced: the pipes that
+	// splicing keeps would count as files left open.
+	echo := func(c net.Conn) { io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) }
 	flood := func(c net.Conn) { io.WriteString(c, strings.Repeat("x", 1<<20)) }
 	for name, tt := range map[string]struct {
 		talk    func(net.Conn)
@@ -125,7 +127,9 @@ func TestSilentServerEndsAtDeadline(t *testing.T) {
 }
 
 func TestConformance(t *testing.T) {
-	echo := func(c net.Conn) { io.Copy(c, c) }
+	// Hidden behind plain interfaces the connections are not spliced: the pipes that
+	// splicing keeps would count as files left open.
+	echo := func(c net.Conn) { io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) }
 	addr := serve(t, echo)
 	checktest.Run(t, New(), checktest.Options{
 		Params: checks.Params{"address": {addr}, "send": {"hello"}, "expect": {"hello"}},
