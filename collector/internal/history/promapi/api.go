@@ -83,7 +83,7 @@ func New(store storage.Queryable, o Options) *API {
 	}
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger:                   o.Logger,
-		Reg:                      o.Registerer,
+		Reg:                      registerer(o.Registerer),
 		MaxSamples:               o.MaxSamples,
 		Timeout:                  o.Timeout,
 		LookbackDelta:            lookback,
