@@ -110,7 +110,21 @@ func Parse(data []byte) (Config, error) {
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return c, errors.Join(plain(err), c.check(&root))
+	return c, errors.Join(plain(err), onlyOne(data), c.check(&root))
+}
+
+// onlyOne refuses what follows a first document, which would be ignored.
+func onlyOne(data []byte) error {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var first, second yaml.Node
+	if dec.Decode(&first) != nil || errors.Is(dec.Decode(&second), io.EOF) {
+		return nil
+	}
+	line := second.Line
+	if line == 0 { // it can't be read either
+		return errors.New("a second document begins after '---': the file is one")
+	}
+	return fmt.Errorf("line %d: a second document begins: the file is one, so take the '---' before it out", line)
 }
 
 var inType = regexp.MustCompile(` in type \S+$`)
@@ -152,7 +166,29 @@ func (c *Config) check(root *yaml.Node) error {
 			wrong(d.key, "must be above zero")
 		}
 	}
+	errs = append(errs, c.checkPairs(root)...)
 	return errors.Join(append(errs, c.Notify.Validate()...)...)
+}
+
+// checkPairs holds durations against each other, one of which may be a default.
+func (c *Config) checkPairs(root *yaml.Node) (errs []error) {
+	for _, p := range []struct {
+		short, long string
+		least, most checks.Duration
+		because     string
+	}{
+		{short: "history.out_of_order", long: "history.retention", least: c.History.OutOfOrder, most: c.History.Retention,
+			because: "a value that comes later than values are kept would be gone at once"},
+		{short: "silence.server", long: "silence.announced", least: c.Silence.Server, most: c.Silence.Announced,
+			because: "a server that said it goes would be missed before one that did not"},
+	} {
+		if p.least <= p.most || p.most <= 0 {
+			continue
+		}
+		line := max(lineOf(root, strings.Split(p.short, ".")), lineOf(root, strings.Split(p.long, ".")))
+		errs = append(errs, fmt.Errorf("line %d: %s (%s) may not be longer than %s (%s): %s", line, p.short, p.least, p.long, p.most, p.because))
+	}
+	return errs
 }
 
 // lineOf finds the line of a key, or 0 where the file does not have it.

@@ -47,6 +47,25 @@ notify:
 	}
 }
 
+func TestParseTellsWhatCanNotBe(t *testing.T) {
+	for _, c := range []struct{ file, says string }{
+		{"web: :1\n---\nagents: :2\n", "line 2: a second document"},
+		{"web: :1\n---\nagents: [\n", "a second document"},
+		{"history:\n  retention: 10d\n  out_of_order: 11d\n", "line 3: history.out_of_order (11d) may not be longer than history.retention (10d)"},
+		{"history:\n  retention: 2d\n", "line 2: history.out_of_order (4d) may not be longer than history.retention (2d)"},
+		{"silence:\n  announced: 4m\n", "line 2: silence.server (5m0s) may not be longer than silence.announced (4m0s)"},
+	} {
+		if _, err := Parse([]byte(c.file)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q gives %v, and not %q", c.file, err, c.says)
+		}
+	}
+	for _, file := range []string{"---\nweb: :1\n", "web: :1\n...\n", "# nothing\n", "silence: {server: 1h, announced: 1h}\n"} {
+		if _, err := Parse([]byte(file)); err != nil {
+			t.Errorf("%q gives %v", file, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("notify: [{name: a, type: webhook, url: https://desk.example.net/}]"))
 	f.Add([]byte("web: :1\nagents: [\n"))
