@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -49,6 +50,7 @@ type archiver struct {
 	overrun []pendingAck // their samples did not fit
 	broken  error
 	wake    chan struct{}
+	settled []chan struct{} // closed when what was added before them is dealt with
 	closed  bool
 
 	// lost are the streams whose samples did not reach history; the loop's own.
@@ -114,6 +116,19 @@ func (a *archiver) signal() {
 	}
 }
 
+// settle waits until all that was added before is in history, or could not be.
+func (a *archiver) settle(ctx context.Context) {
+	done := make(chan struct{})
+	a.mu.Lock()
+	a.settled = append(a.settled, done)
+	a.mu.Unlock()
+	a.signal()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
 func (a *archiver) close() {
 	a.mu.Lock()
 	a.closed = true
@@ -153,8 +168,14 @@ func (a *archiver) loop() {
 func (a *archiver) flush() {
 	a.mu.Lock()
 	samples, acks, overrun := a.samples, a.acks, a.overrun
-	a.samples, a.waiting, a.acks, a.overrun = nil, 0, nil, nil
+	settled := a.settled
+	a.samples, a.waiting, a.acks, a.overrun, a.settled = nil, 0, nil, nil, nil
 	a.mu.Unlock()
+	defer func() {
+		for _, done := range settled {
+			close(done)
+		}
+	}()
 	defer a.recycle(samples)
 	if len(overrun) > 0 {
 		a.engine.log.Warn("history is slower than what comes in; agents will send some of it again", "batches", len(overrun))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wacht-io/wacht/agent/agentpb"
 	"github.com/wacht-io/wacht/collector/internal/desk"
@@ -125,8 +126,11 @@ func (s *Session) Gap(ctx context.Context, gap *agentpb.Gap) error {
 		if gap.To < gap.From || gap.To-gap.From >= maxGap || h.session != s || h.mark.epoch(gap.Epoch) == nil {
 			return nil // no agent says that
 		}
-		runs := gap.To - gap.From + 1
 		s.confirm()
+		if slices.ContainsFunc(h.gaps, func(r gapRow) bool { return r.Epoch == gap.Epoch && r.From <= gap.From && r.To >= gap.To }) {
+			return nil // told before, on a stream that broke before the agent knew
+		}
+		runs := gap.To - gap.From + 1
 		s.engine.metrics.gaps.Add(float64(runs))
 		h.finding(g.now, fmt.Sprintf("%d runs are lost: %s", runs, gapReasons[gap.Reason]))
 		h.gaps = append(h.gaps, gapRow{At: g.now, Epoch: gap.Epoch, From: gap.From, To: gap.To, Reason: gap.Reason.String()})

@@ -67,6 +67,7 @@ func (e *Engine) Connect(ctx context.Context, hostID string, hello *agentpb.Hell
 		s       *Session
 		welcome *agentpb.Welcome
 	)
+	e.catchUp(ctx, hostID, hello)
 	err := e.do(ctx, func(g *group) error {
 		h, ok := e.hosts[hostID]
 		if !ok {
@@ -113,6 +114,28 @@ const (
 	maxNextWithin    = 25 * time.Hour
 	unsaidNextWithin = time.Hour
 )
+
+// catchUp waits for the archive when an agent comes back as another process: what the
+// one before sent and is decided, but not archived, it would take for lost. What never
+// was archived, because the collector was killed too, is waited for only so long.
+func (e *Engine) catchUp(ctx context.Context, hostID string, hello *agentpb.Hello) {
+	const flushes = 3 // what is being committed is not with the archiver yet
+	for range flushes {
+		if len(hello.Epochs) < 2 || !e.unarchived(hostID) {
+			return
+		}
+		e.archive.settle(ctx)
+	}
+}
+
+func (e *Engine) unarchived(hostID string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h := e.hosts[hostID]
+	return h != nil && slices.ContainsFunc(h.mark.Epochs, func(m epochMark) bool {
+		return slices.ContainsFunc(m.Lanes[:], func(l laneMark) bool { return l.Decided > l.Archived })
+	})
+}
 
 // admit says why a host may not come in, or nil.
 func (e *Engine) admit(h *host, hello *agentpb.Hello, now time.Time) *RefusedError {

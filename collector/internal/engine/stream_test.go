@@ -100,6 +100,60 @@ func TestRestartGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
+// An agent that is killed right after it sent learns, when it is back, that history
+// has what it sent: it would tell it as lost otherwise.
+func TestKilledAgentLosesNothingThatIsDecided(t *testing.T) {
+	w := newWorld(t, memstore.New())
+	w.join("web1")
+	s := w.connect("web1", 7, 0, 0)
+	s.send(agentpb.Lane_LIVE, s.run(time.Now(), 0.5))
+	for decided := false; !decided; {
+		<-s.Ready()
+		for _, m := range s.Messages() {
+			decided = decided || m.GetAck().GetCursor().GetDecided() == 1
+		}
+	}
+	s.Close()
+	h := hello("web1", 8, 0, s.welcome.Visit)
+	h.Epochs = append([]*agentpb.EpochRange{{Epoch: 7, First: 2, Newest: 1}}, h.Epochs...)
+	_, welcome, err := w.Connect(t.Context(), "id-web1", h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range welcome.Cursors {
+		if c.Epoch == 7 && c.Lane == agentpb.Lane_LIVE && c.Archived != 1 {
+			t.Errorf("the cursor of the killed process is %v", c)
+		}
+	}
+}
+
+// A gap that is told again, because the agent was killed before it knew that it was
+// heard, is the same gap.
+func TestGapToldAgainIsOne(t *testing.T) {
+	w := newWorld(t, memstore.New())
+	w.join("web1")
+	s := w.connect("web1", 7, 0, 0)
+	for _, g := range []*agentpb.Gap{{Epoch: 7, From: 3, To: 6}, {Epoch: 7, From: 3, To: 6}, {Epoch: 7, From: 8, To: 8}} {
+		g.Reason = agentpb.Gap_LOST
+		if err := s.Gap(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := w.Host("acme", "id-web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, f := range got.Findings {
+		if strings.Contains(f.Text, "lost") {
+			told += f.Count
+		}
+	}
+	if told != 2 {
+		t.Errorf("two gaps are told as %+v", got.Findings)
+	}
+}
+
 func TestCopiesAreToldApart(t *testing.T) {
 	refusedAs := func(t *testing.T, w *world, h *agentpb.Hello, code agentpb.Refused_Code) {
 		t.Helper()
