@@ -211,16 +211,16 @@ func (r *report) item(d device) string {
 func (r *report) result(item string, d device) checks.Result {
 	out := checks.Result{Item: item, Metrics: r.metrics()}
 	var summary strings.Builder
-	summary.WriteString(fmt.Sprintf("%s (%s)", r.name(), d.Name))
+	fmt.Fprintf(&summary, "%s (%s)", r.name(), d.Name)
 	if r.failing() {
 		summary.WriteString(", says that it is FAILING")
 	}
 	for _, m := range out.Metrics {
 		switch m.Name {
 		case "temperature_celsius":
-			summary.WriteString(fmt.Sprintf(", %.0f °C", m.Value))
+			fmt.Fprintf(&summary, ", %.0f °C", m.Value)
 		case "life_used_ratio":
-			summary.WriteString(fmt.Sprintf(", %s of its life used", text.Percent(m.Value)))
+			fmt.Fprintf(&summary, ", %s of its life used", text.Percent(m.Value))
 		}
 	}
 	out.Summary = text.Line(summary.String())

@@ -36,7 +36,7 @@ func TestStory(t *testing.T) {
 // folder themselves.
 func ready(ts *testscript.TestScript, _ bool, _ []string) {
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get("http://" + ts.Getenv("WEB") + "/readyz") //nolint:noctx // it is bounded here
+		resp, err := http.Get("http://" + ts.Getenv("WEB") + "/readyz")
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {

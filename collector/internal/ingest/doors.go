@@ -75,12 +75,11 @@ func (d *doors) enter(v *visitor) (over *visitor) {
 	if v.who == "" {
 		bound = maxStrangers
 	}
-	all := append(d.inside[v.who], v)
-	if len(all) > bound {
+	d.inside[v.who] = append(d.inside[v.who], v)
+	if all := d.inside[v.who]; len(all) > bound {
 		over = all[0]
-		all = slices.Delete(all, 0, 1)
+		d.inside[v.who] = slices.Delete(all, 0, 1)
 	}
-	d.inside[v.who] = all
 	return over
 }
 
