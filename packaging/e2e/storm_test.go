@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wacht-io/wacht/agent/fleet"
+	"github.com/wacht-io/wacht/checks/checkpb"
 	"github.com/wacht-io/wacht/collector/collectortest"
 )
 
@@ -21,7 +22,7 @@ func TestKillCollector(t *testing.T) {
 	o := collectortest.NewOracle(fleet.Breaches)
 	r := collectortest.Receive(t, nil)
 	p := collectortest.Spawn(t, collectortest.Options{Config: r.Config()})
-	f := simulated(t, p, agents, o)
+	f := simulated(t, p, agents, o.Acked, o.Appended)
 	load := &fleet.Load{
 		States: 48, Results: 4, Metrics: 2, Every: 29,
 		Start: time.Now().Add(-10 * time.Minute).Truncate(time.Second), Interval: time.Second,
@@ -89,8 +90,8 @@ func repeated(told []collectortest.Told) int {
 	return len(told) - len(keys)
 }
 
-// simulated is a fleet that has joined and tells the oracle.
-func simulated(t *testing.T, p *collectortest.Process, n int, o *collectortest.Oracle) *fleet.Fleet {
+// simulated is a fleet that has joined and is connected.
+func simulated(t *testing.T, p *collectortest.Process, n int, acked func(fleet.Ack), appended func(*fleet.Agent, fleet.RunID, *checkpb.Run)) *fleet.Fleet {
 	t.Helper()
 	token, err := p.Token(t.Context(), "example", "lab", n)
 	if err != nil {
@@ -99,7 +100,7 @@ func simulated(t *testing.T, p *collectortest.Process, n int, o *collectortest.O
 	f, err := fleet.New(fleet.Options{
 		Agents: n, Address: p.AgentsAddr, Dir: t.TempDir(), OnDisk: true,
 		Token:    func(context.Context, int) (string, error) { return token, nil },
-		Appended: o.Appended, Acked: o.Acked,
+		Appended: appended, Acked: acked,
 	})
 	if err != nil {
 		t.Fatal(err)
