@@ -117,7 +117,7 @@ func Parse(data []byte) (Config, error) {
 func onlyOne(data []byte) error {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var first, second yaml.Node
-	if dec.Decode(&first) != nil || errors.Is(dec.Decode(&second), io.EOF) {
+	if errors.Is(dec.Decode(&first), io.EOF) || errors.Is(dec.Decode(&second), io.EOF) {
 		return nil
 	}
 	line := second.Line
