@@ -130,24 +130,23 @@ func (b backend) Hosts(_ context.Context, sc api.Scope) ([]engine.HostView, erro
 }
 
 func (b backend) Host(_ context.Context, sc api.Scope, id string) (engine.HostDetail, error) {
-	h, _, err := find(b, sc, func(c string) (engine.HostDetail, error) { return b.engine.Host(c, id) })
-	return h, err
+	return b.hostOf(sc, id)
 }
 
 func (b backend) Revoke(ctx context.Context, sc api.Scope, id, by string) error {
-	_, customer, err := find(b, sc, func(c string) (engine.HostDetail, error) { return b.engine.Host(c, id) })
+	h, err := b.hostOf(sc, id)
 	if err != nil {
 		return err
 	}
-	return b.engine.Revoke(ctx, customer, id, by)
+	return b.engine.Revoke(ctx, h.Customer, h.ID, by)
 }
 
 func (b backend) Transitions(ctx context.Context, sc api.Scope, host string, since time.Time, limit int) ([]engine.TransitionView, error) {
-	h, customer, err := find(b, sc, func(c string) (engine.HostDetail, error) { return b.engine.Host(c, host) })
+	h, err := b.hostOf(sc, host)
 	if err != nil {
 		return nil, err
 	}
-	return b.engine.Transitions(ctx, customer, h.ID, since, limit)
+	return b.engine.Transitions(ctx, h.Customer, h.ID, since, limit)
 }
 
 func (b backend) Ready(context.Context) error { return b.engine.Ready() }

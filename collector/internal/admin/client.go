@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 )
 
 // Client gives orders to a collector through its socket.
@@ -111,6 +112,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, re
 	return nil
 }
 
+// wrongStatus is what the API answers to what can't be right.
+var wrongStatus = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusUnprocessableEntity}
+
 // failure reads why an order or an API call was refused: a Failure, or the API's
 // problem document (RFC 9457).
 func failure(resp *http.Response) error {
@@ -127,7 +131,7 @@ func failure(resp *http.Response) error {
 		if text == "" {
 			continue
 		}
-		if f.Wrong || resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest {
+		if f.Wrong || slices.Contains(wrongStatus, resp.StatusCode) {
 			return Wrong(errors.New(text))
 		}
 		return errors.New(text)
