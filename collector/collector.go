@@ -10,8 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"google.golang.org/grpc"
@@ -61,7 +59,7 @@ func New(ctx context.Context, opt Options) (*Collector, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Collector{opt: opt, config: cfg, log: opt.Logger, failed: make(chan error, 3)}
-	if c.core, err = openCore(ctx, cfg, expose.NewRegistry(opt.Version), opt); err != nil {
+	if c.core, err = openCore(ctx, cfg, expose.NewRegistry(opt.Version), opt, false); err != nil {
 		return nil, err
 	}
 	c.onStop(func(context.Context) error { return c.core.close() })
@@ -78,7 +76,8 @@ func (c *Collector) onStop(f func(context.Context) error) { c.cleanup = append(c
 
 // Start begins to serve. When it fails, what was begun is ended.
 func (c *Collector) Start(ctx context.Context) error {
-	c.core.start()
+	c.core.startServices()
+	c.core.startEngine()
 	for _, step := range []func(context.Context) error{c.serveAdmin, c.serveAgents, c.serveWeb} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, c.Stop(ctx))
@@ -88,8 +87,28 @@ func (c *Collector) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends what Start began, last first, and makes everything taken in durable.
+// Stop ends what Start began, last first, and makes everything taken in durable. It
+// returns some time after ctx has ended, also when a part hangs; nothing that was
+// acknowledged is lost by that.
 func (c *Collector) Stop(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- c.unwind(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(hangTimeout):
+		return errHangs
+	}
+}
+
+var errHangs = errors.New("a part of the collector did not end in time")
+
+func (c *Collector) unwind(ctx context.Context) error {
 	var errs []error
 	for i := len(c.cleanup) - 1; i >= 0; i-- {
 		errs = append(errs, c.cleanup[i](ctx))
@@ -98,8 +117,12 @@ func (c *Collector) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// stopTimeout bounds an orderly end; streams that hang are cut.
-const stopTimeout = 20 * time.Second
+// stopTimeout bounds an orderly end; streams that hang are cut. hangTimeout is what
+// the rest has after that: a commit and a sync of history, on a slow disk.
+const (
+	stopTimeout = 20 * time.Second
+	hangTimeout = 30 * time.Second
+)
 
 // Run runs a collector until ctx ends or a listener fails.
 func Run(ctx context.Context, opt Options) error {
@@ -112,6 +135,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	select {
 	case <-ctx.Done():
+		c.log.Info("the collector is stopping; a second signal ends it at once")
 	case err = <-c.failed:
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -134,7 +158,8 @@ func (c *Collector) serveAdmin(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	c.serveHTTP("the local socket", l, h)
+	// A backup takes as long as it takes.
+	c.serveHTTP("the local socket", l, h, 0)
 	return nil
 }
 
@@ -147,13 +172,16 @@ func (c *Collector) serveWeb(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, c.web.Close())
 	}
-	c.serveHTTP("the web address", c.web, h)
+	c.serveHTTP("the web address", c.web, h, writeTimeout)
 	return nil
 }
 
-func (c *Collector) serveHTTP(what string, l net.Listener, h http.Handler) {
+// writeTimeout ends the answer to who does not read it.
+const writeTimeout = 2 * time.Minute
+
+func (c *Collector) serveHTTP(what string, l net.Listener, h http.Handler, write time.Duration) {
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: write, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelWarn),
 	}
 	go func() {
@@ -210,14 +238,3 @@ func listen(ctx context.Context, given net.Listener, addr string) (net.Listener,
 	var lc net.ListenConfig
 	return lc.Listen(ctx, "tcp", addr)
 }
-
-// dataFolder makes the folder that holds everything, for its owner alone.
-func dataFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the data folder: %w", err)
-	}
-	return nil
-}
-
-// dbFile is the store's file in a data folder.
-func dbFile(dir string) string { return filepath.Join(dir, "wacht.db") }

@@ -47,14 +47,15 @@ type core struct {
 	policy    *policy.Policy // guarded by policyMu
 	opt       Options
 	config    config.Config
+	offline   bool // for a command alone: nothing happens by itself
 	log       *slog.Logger
 	closers   []func() error
 }
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
-func openCore(ctx context.Context, cfg config.Config, registry *prometheus.Registry, opt Options) (c *core, err error) {
-	c = &core{registry: registry, opt: opt, config: cfg, log: opt.Logger}
+func openCore(ctx context.Context, cfg config.Config, registry *prometheus.Registry, opt Options, offline bool) (c *core, err error) {
+	c = &core{registry: registry, opt: opt, config: cfg, log: opt.Logger, offline: offline}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -115,14 +116,19 @@ func (c *core) openStores() error {
 }
 
 func (c *core) openEngine(ctx context.Context) error {
-	if err := c.openSender(); err != nil {
-		return err
+	// What a command has to tell waits in the outbox for the collector itself.
+	wake := func([]notify.Delivery) {}
+	if !c.offline {
+		if err := c.openSender(); err != nil {
+			return err
+		}
+		wake = c.sender.Wake
 	}
 	var err error
 	c.engine, err = engine.New(ctx, engine.Options{
 		Store: c.store, History: c.history, Policy: c.policy, Declarations: c.specs, Level: c.level,
-		PublicURL: c.config.PublicURL, Router: notify.NewRouter(c.config.Notify), Wake: c.sender.Wake, Logger: c.log, Registerer: c.registry,
-		ServerSilence: c.config.Silence.Server.D(), AnnouncedSilence: c.config.Silence.Announced.D(),
+		PublicURL: c.config.PublicURL, Router: notify.NewRouter(c.config.Notify), Wake: wake, Logger: c.log, Registerer: c.registry,
+		ServerSilence: c.config.Silence.Server.D(), AnnouncedSilence: c.config.Silence.Announced.D(), NoSweep: c.offline,
 	})
 	c.backend = backend{c.engine}
 	return err
@@ -155,8 +161,9 @@ func serviceLevel(file string) (*sla.Level, error) {
 	return sla.Parse(file, data)
 }
 
-// start lets the engine work and deliveries go out.
-func (c *core) start() {
+// startServices lets deliveries go out, and puts layers of policy in and out of force.
+// They begin before the engine and end after it, so that its last deliveries go out.
+func (c *core) startServices() {
 	ctx, cancel := context.WithCancel(context.Background())
 	followed := make(chan struct{})
 	go func() {
@@ -170,6 +177,10 @@ func (c *core) start() {
 		<-followed
 		return <-sent
 	})
+}
+
+// startEngine lets the engine work.
+func (c *core) startEngine() {
 	c.engine.Start()
 	c.closers = append(c.closers, func() error {
 		c.engine.Stop()
@@ -200,7 +211,11 @@ func (c *core) CreateToken(r *http.Request, o admin.TokenOrder) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if err := c.store.Commit(r.Context(), nil, []store.Write{w}); err != nil {
+	gone, err := joining.Expired(r.Context(), c.store, time.Now())
+	if err != nil {
+		return "", err
+	}
+	if err := c.store.Commit(r.Context(), nil, append(gone, w)); err != nil {
 		return "", fmt.Errorf("keeping the token: %w", err)
 	}
 	return text, c.auth.Record(r.Context(), principal, "token.create", o.Site, o.Customer, "")

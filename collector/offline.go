@@ -28,22 +28,19 @@ func Admin(ctx context.Context, opt Options, do func(*admin.Client) error) error
 		return do(client)
 	}
 	if _, err := os.Stat(dbFile(cfg.DataDir)); errors.Is(err, os.ErrNotExist) && opt.MustExist {
-		return fmt.Errorf("%s holds no collector's data; name its folder with --data-dir", cfg.DataDir)
+		return admin.Wrong(fmt.Errorf("%s holds no collector's data; name its folder with --data-dir", cfg.DataDir))
 	}
 	return offline(ctx, cfg, opt, do)
 }
 
 func offline(ctx context.Context, cfg config.Config, opt Options, do func(*admin.Client) error) (err error) {
-	// Nobody is told anything by a command: what waits in the outbox waits for the
-	// collector itself.
-	cfg.Notify = nil
 	opt.Logger = slog.New(slog.DiscardHandler)
 	c := &Collector{opt: opt, config: cfg, log: opt.Logger, failed: make(chan error, 1)}
-	if c.core, err = openCore(ctx, cfg, prometheus.NewRegistry(), opt); err != nil {
+	if c.core, err = openCore(ctx, cfg, prometheus.NewRegistry(), opt, true); err != nil {
 		return err
 	}
 	c.onStop(func(context.Context) error { return c.core.close() })
-	c.core.start()
+	c.core.startEngine()
 	if err := c.serveAdmin(ctx); err != nil {
 		return errors.Join(err, c.Stop(ctx))
 	}

@@ -110,12 +110,23 @@ before the second where people are not on this machine.`,
 }
 
 // with gives orders to the collector that runs on the data folder, or to one that is
-// opened for this command alone and listens to nobody else.
+// opened for this command alone and listens to nobody else. It makes the folder where
+// there is none: what is ordered is for the collector that will run on it.
 func (c *cli) with(ctx context.Context, do func(*admin.Client) error) error {
+	return c.admin(ctx, false, do)
+}
+
+// within is with, for orders that mean nothing where there is no data.
+func (c *cli) within(ctx context.Context, do func(*admin.Client) error) error {
+	return c.admin(ctx, true, do)
+}
+
+func (c *cli) admin(ctx context.Context, mustExist bool, do func(*admin.Client) error) error {
 	opt, err := c.options()
 	if err != nil {
 		return err
 	}
 	opt.Logger = slog.New(slog.DiscardHandler)
+	opt.MustExist = mustExist
 	return collector.Admin(ctx, opt, do)
 }

@@ -25,11 +25,24 @@ const (
 	exitWrong  = 2
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+func main() { os.Exit(runUntilSignal()) }
+
+func runUntilSignal() int {
+	return run(untilSignal(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+}
+
+// untilSignal gives a context that the first signal ends. A second one ends the
+// process at once, as signals do: stopping may take longer than somebody waits.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx
 }
 
 // usageError is an error of the command line rather than of the work.

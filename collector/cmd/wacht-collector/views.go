@@ -35,7 +35,7 @@ never accepted again, and what was open about it ends as no longer observed. The
 machine can come back with a new token, as a new host.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			return c.with(cmd.Context(), func(a *admin.Client) error {
+			return c.within(cmd.Context(), func(a *admin.Client) error {
 				return a.Post(cmd.Context(), "/api/v1/hosts/"+url.PathEscape(given[0])+"/revoke")
 			})
 		},
@@ -76,7 +76,7 @@ func (c *cli) incident() *cobra.Command {
 
 // show reads an answer of the API and writes it as it is, or for a person.
 func (c *cli) show(cmd *cobra.Command, path string, q url.Values, asJSON bool, person func(io.Writer, json.RawMessage) error) error {
-	return c.with(cmd.Context(), func(a *admin.Client) error {
+	return c.within(cmd.Context(), func(a *admin.Client) error {
 		var body json.RawMessage
 		if err := a.Get(cmd.Context(), path, q, &body); err != nil {
 			return err
@@ -216,7 +216,7 @@ new rules from their next result on, and agents get what changed for them. A
 policy with an error changes nothing.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(a *admin.Client) error {
+			return c.within(cmd.Context(), func(a *admin.Client) error {
 				text, err := a.ReloadPolicy(cmd.Context())
 				if err == nil {
 					_, err = fmt.Fprintln(c.stdout, text)
@@ -238,37 +238,11 @@ collector that runs goes on meanwhile.`,
 		Example: "  wacht-collector backup /backups/wacht-$(date +%F)",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			return c.with(cmd.Context(), func(a *admin.Client) error {
+			return c.within(cmd.Context(), func(a *admin.Client) error {
 				return writeWhole(given[0], func(w io.Writer) error { return a.Backup(cmd.Context(), w) })
 			})
 		},
 	}
-}
-
-// writeWhole writes a file that is there whole or not at all.
-func writeWhole(path string, write func(io.Writer) error) (err error) {
-	part := path + ".part"
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("writing the backup: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(part)
-		}
-	}()
-	if err = write(f); err != nil {
-		_ = f.Close()
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		_ = f.Close()
-		return fmt.Errorf("writing the backup: %w", err)
-	}
-	if err = f.Close(); err != nil {
-		return fmt.Errorf("writing the backup: %w", err)
-	}
-	return os.Rename(part, path)
 }
 
 func (c *cli) restore() *cobra.Command {

@@ -93,6 +93,24 @@ func New(o Order, pin [sha256.Size]byte, now time.Time) (text string, w store.Wr
 	return t.String(), w, nil
 }
 
+// keptExpired is how long an expired token is kept: so long it answers that it has
+// expired, rather than that nobody knows it.
+const keptExpired = 30 * 24 * time.Hour
+
+// Expired gives the writes that forget the tokens which expired long ago.
+func Expired(ctx context.Context, r store.Reader, now time.Time) ([]store.Write, error) {
+	var out []store.Write
+	for row, err := range tokens.Scan(ctx, r, "", store.Range{}) {
+		if err != nil {
+			return nil, fmt.Errorf("looking for expired tokens: %w", err)
+		}
+		if now.Sub(row.Value.ExpiresAt) > keptExpired {
+			out = append(out, tokens.Delete("", row.Key))
+		}
+	}
+	return out, nil
+}
+
 // ErrText wraps what is wrong with a token's text itself.
 var ErrText = errors.New("the token can't be read")
 
