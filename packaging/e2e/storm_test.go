@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,14 +57,8 @@ func TestKillCollector(t *testing.T) {
 	if err := o.VerifyTold(told, again); err != nil {
 		t.Error(err)
 	}
-	// A kill repeats a notice once: no life of the collector tells the same twice.
-	lives = append(lives, len(told))
-	from := 0
-	for i, to := range lives {
-		if n := repeated(told[from:to]); n > 0 {
-			t.Errorf("%d notices came twice between kills %d and %d", n, i, i+1)
-		}
-		from = to
+	for _, problem := range repeatsByLife(told, lives) {
+		t.Error(problem)
 	}
 	in := o.Totals()
 	t.Logf("%d kills under %d agents: %d runs, %d states, %d breaches; %d notices, of which %d came again under their key: %.2f a kill",
@@ -79,6 +76,35 @@ func settled(t *testing.T, r *collectortest.Receiver) {
 		before = now
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// repeatsByLife says what came again that should not have: no life of the collector
+// tells a notice twice, and a kill repeats one notice of an incident at most, the one
+// that was on its way. lives are how many notices had arrived at each kill.
+func repeatsByLife(told []collectortest.Told, lives []int) (problems []string) {
+	before := map[string]bool{}
+	from := 0
+	for i, to := range append(slices.Clone(lives), len(told)) {
+		now, again := map[string]bool{}, map[string]int{}
+		for j := from; j < to; j++ {
+			one := &told[j]
+			if now[one.Key] {
+				problems = append(problems, fmt.Sprintf("after kill %d %s came twice: %s", i, one.Incident.Number, one.Event))
+			}
+			now[one.Key] = true
+			if before[one.Key] {
+				again[one.Incident.Number]++
+			}
+		}
+		for number, n := range again {
+			if n > 1 {
+				problems = append(problems, fmt.Sprintf("kill %d repeated %d notices of %s", i, n, number))
+			}
+		}
+		maps.Copy(before, now)
+		from = to
+	}
+	return problems
 }
 
 // repeated is how many arrivals had a key that came before.
