@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -74,7 +75,9 @@ func openCore(ctx context.Context, cfg config.Config, registry *prometheus.Regis
 	if c.authority, err = pki.Load(ctx, c.store, time.Now()); err != nil {
 		return c, err
 	}
-	if c.auth, err = auth.New(c.store, auth.Unclaimed{Store: c.store}, auth.Options{Logger: c.log}); err != nil {
+	if c.auth, err = auth.New(c.store, auth.Unclaimed{Store: c.store}, auth.Options{
+		Logger: c.log, TrustedOrigins: origins(cfg.PublicURL),
+	}); err != nil {
 		return c, fmt.Errorf("reading accounts: %w", err)
 	}
 	err = c.openEngine(ctx)
@@ -256,4 +259,14 @@ func wrongOrder(err error) error {
 		return err
 	}
 	return admin.Wrong(err)
+}
+
+// origins are the addresses whose pages are the collector's own: behind a proxy that
+// changes the Host header, the public one.
+func origins(publicURL string) []string {
+	u, err := url.Parse(publicURL)
+	if err != nil || publicURL == "" {
+		return nil
+	}
+	return []string{u.Scheme + "://" + u.Host}
 }

@@ -79,13 +79,13 @@ func settled(t *testing.T, r *collectortest.Receiver) {
 }
 
 // repeatsByLife says what came again that should not have: no life of the collector
-// tells a notice twice, and a kill repeats one notice of an incident at most, the one
-// that was on its way. lives are how many notices had arrived at each kill.
+// tells a notice twice, and a kill repeats one notice at most, the one that was on
+// its way. lives are how many notices had arrived at each kill.
 func repeatsByLife(told []collectortest.Told, lives []int) (problems []string) {
 	before := map[string]bool{}
 	from := 0
 	for i, to := range append(slices.Clone(lives), len(told)) {
-		now, again := map[string]bool{}, map[string]int{}
+		now, again := map[string]bool{}, 0
 		for j := from; j < to; j++ {
 			one := &told[j]
 			if now[one.Key] {
@@ -93,13 +93,11 @@ func repeatsByLife(told []collectortest.Told, lives []int) (problems []string) {
 			}
 			now[one.Key] = true
 			if before[one.Key] {
-				again[one.Incident.Number]++
+				again++
 			}
 		}
-		for number, n := range again {
-			if n > 1 {
-				problems = append(problems, fmt.Sprintf("kill %d repeated %d notices of %s", i, n, number))
-			}
+		if again > 1 {
+			problems = append(problems, fmt.Sprintf("kill %d repeated %d notices", i, again))
 		}
 		maps.Copy(before, now)
 		from = to

@@ -39,6 +39,8 @@ type ChannelConfig struct {
 	line int
 }
 
+const maxWorkers = 32
+
 // Common is what every channel has.
 type Common struct {
 	Name string `yaml:"name"`
@@ -49,6 +51,9 @@ type Common struct {
 	Customers  []string `yaml:"customers"`
 	Priorities []string `yaml:"priorities"`
 	Events     []string `yaml:"events"`
+	// Workers is how many deliveries may be under way at once, 1 to 32; one unless
+	// given. A receiver that is slow needs more; each may be repeated after a fault.
+	Workers int `yaml:"workers"`
 	// Fallback names the channel that is told when this one could not deliver.
 	Fallback string `yaml:"fallback"`
 }
@@ -123,6 +128,9 @@ func (c *ChannelConfig) validate(taken map[string]bool) []error {
 	}
 	if taken[c.Name] {
 		errs = append(errs, errors.New("name: there is another channel of this name"))
+	}
+	if c.Workers < 0 || c.Workers > maxWorkers {
+		errs = append(errs, fmt.Errorf("workers: want 1 to %d, not %d", maxWorkers, c.Workers))
 	}
 	errs = append(errs, unknown("priorities", c.Priorities, []string{"P1", "P2", "P3", "P4"})...)
 	errs = append(errs, unknown("events", c.Events, notice.Events())...)

@@ -21,10 +21,9 @@ func (s *Sender) deliver(r *running, out *outlet, d Delivery) bool {
 		if !sleep(r.wait, min(time.Until(d.NextAt), longestWait)) {
 			return false
 		}
-		tried, err := attempt(r, out, d)
+		tried, err := s.attempt(r, out, d)
 		switch {
 		case err == nil && tried:
-			s.sent(d)
 			return true
 		case !tried || r.send.Err() != nil:
 			// Cut off by the stop: whether it was taken is not known, and it stays.
@@ -51,19 +50,23 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 	}
 }
 
-// attempt sends once, when one of the channel's workers is free.
-func attempt(r *running, out *outlet, d Delivery) (tried bool, err error) {
+// attempt sends once, when one of the channel's workers is free, and records a
+// success before the worker is: a fault repeats at most one delivery a worker.
+func (s *Sender) attempt(r *running, out *outlet, d Delivery) (tried bool, err error) {
 	select {
 	case out.slots <- struct{}{}:
 		defer func() { <-out.slots }()
 	case <-r.wait.Done():
 		return false, nil
 	}
-	return true, out.channel.Send(r.send, d)
+	if err := out.channel.Send(r.send, d); err != nil {
+		return true, err
+	}
+	s.sent(d)
+	return true, nil
 }
 
-// sent records the success. The lane waits for the record, so that a fault repeats at
-// most the newest delivery of an incident; but it does not wait for a disk that fails.
+// sent records the success, and waits for the record; but not for a disk that fails.
 func (s *Sender) sent(d Delivery) {
 	s.metrics.attempts.WithLabelValues(d.Channel, sent).Inc()
 	s.metrics.seconds.WithLabelValues(d.Channel).Observe(time.Since(d.CreatedAt).Seconds())

@@ -4,7 +4,8 @@ import "time"
 
 // Limits say how hard the sender tries.
 type Limits struct {
-	// Workers is how many deliveries of a channel are under way at once.
+	// Workers is how many deliveries of a channel are under way at once, where the
+	// channel does not say. With one, a fault repeats at most one delivery.
 	Workers int
 	// FirstRetry is the wait after the first failure; it doubles up to MaxRetry.
 	FirstRetry, MaxRetry time.Duration
@@ -18,7 +19,7 @@ type Limits struct {
 // DefaultLimits keep trying for a day, in the end every quarter of an hour.
 func DefaultLimits() Limits {
 	return Limits{
-		Workers: 8, FirstRetry: time.Second, MaxRetry: 15 * time.Minute,
+		Workers: 1, FirstRetry: time.Second, MaxRetry: 15 * time.Minute,
 		MaxAttempts: 150, GiveUp: 24 * time.Hour, Grace: 5 * time.Second,
 	}
 }

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,13 +93,14 @@ func NewSender(o SenderOptions) (*Sender, error) {
 		recorder: newRecorder(o.Commit, o.Logger, m.records),
 		outlets:  map[string]*outlet{}, known: map[string]struct{}{},
 	}
+	workers := map[string]int{}
+	for _, c := range o.Config {
+		s.fallbacks[c.Name], workers[c.Name] = c.Fallback, c.Workers
+	}
 	for name, c := range o.Channels {
 		s.outlets[name] = &outlet{
-			name: name, channel: c, slots: make(chan struct{}, o.Limits.Workers), lanes: map[lane][]Delivery{},
+			name: name, channel: c, slots: make(chan struct{}, cmp.Or(workers[name], o.Limits.Workers)), lanes: map[lane][]Delivery{},
 		}
-	}
-	for _, c := range o.Config {
-		s.fallbacks[c.Name] = c.Fallback
 	}
 	return s, nil
 }
