@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/wacht-io/wacht/checks"
-	"github.com/wacht-io/wacht/collector/internal/admin"
 	"github.com/wacht-io/wacht/collector/internal/policy"
 )
 
@@ -44,7 +43,7 @@ func describePolicy(p *policy.Policy, checkCount int) string {
 func (c *core) ReloadPolicy(r *http.Request) (string, error) {
 	p, err := loadPolicy(c.config.PolicyDir, c.specs)
 	if err != nil {
-		return "", admin.Wrong(err)
+		return "", err
 	}
 	if err := c.setPolicy(r.Context(), p); err != nil {
 		return "", err

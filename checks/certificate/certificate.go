@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/wacht-io/wacht/checks"
@@ -168,10 +169,10 @@ func issuer(cert *x509.Certificate) string {
 // evidence lists the certificates that were shown.
 func evidence(chain []*x509.Certificate) string {
 	const most = 8
-	var out string
+	var out strings.Builder
 	for i, cert := range chain[:min(len(chain), most)] {
-		out += text.Line(fmt.Sprintf("%d: %s, issued by %s, from %s to %s", i, cert.Subject, cert.Issuer,
-			cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))) + "\n"
+		out.WriteString(text.Line(fmt.Sprintf("%d: %s, issued by %s, from %s to %s", i, cert.Subject, cert.Issuer,
+			cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))) + "\n")
 	}
-	return text.Cut(out, checks.MaxEvidenceBytes)
+	return text.Cut(out.String(), checks.MaxEvidenceBytes)
 }

@@ -77,6 +77,16 @@ func usage(cmd *cobra.Command, err error) error {
 	return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 }
 
+// one demands a single argument, and says what it is.
+func one(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, given []string) error {
+		if len(given) != 1 {
+			return fmt.Errorf("name %s", what)
+		}
+		return nil
+	}
+}
+
 // args wraps a check of positional arguments.
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {

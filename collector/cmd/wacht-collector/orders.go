@@ -72,7 +72,7 @@ func (c *cli) user() *cobra.Command {
 		Short: "Add a local account; the password is read from standard input",
 		Example: `  wacht-collector user add alice --role engineer < password.txt
   systemd-ask-password | wacht-collector user add bob --role admin`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args(one("the account to be added")),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			o.Name = given[0]
 			var err error

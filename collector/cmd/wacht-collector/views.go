@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -33,10 +35,14 @@ func (c *cli) host() *cobra.Command {
 		Long: `revoke refuses a host, by name or id, from now on: its stream is cut, its key is
 never accepted again, and what was open about it ends as no longer observed. The
 machine can come back with a new token, as a new host.`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args(one("the host, by name or id")),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			return c.within(cmd.Context(), func(a *admin.Client) error {
-				return a.Post(cmd.Context(), "/api/v1/hosts/"+url.PathEscape(given[0])+"/revoke")
+				err := a.Post(cmd.Context(), "/api/v1/hosts/"+url.PathEscape(given[0])+"/revoke")
+				if errors.Is(err, admin.ErrNotFound) {
+					return usageError{fmt.Errorf("there is no host %q; 'wacht-collector host list' lists them", given[0])}
+				}
+				return err
 			})
 		},
 	}
@@ -66,12 +72,27 @@ func (c *cli) incident() *cobra.Command {
 		}
 		return c.show(cmd, "/api/v1/incidents", q, *listJSON, printIncidents)
 	}
-	show := &cobra.Command{Use: "show NUMBER", Short: "Show one incident with its timeline and reasons", Args: args(cobra.ExactArgs(1))}
+	show := &cobra.Command{Use: "show NUMBER", Short: "Show one incident with its timeline and reasons", Example: "  wacht-collector incident show INC-00000012\n  wacht-collector incident show 12 --json", Args: args(one("the incident's number"))}
 	showJSON := show.Flags().Bool("json", false, "write JSON, as the API does")
 	show.RunE = func(cmd *cobra.Command, given []string) error {
-		return c.show(cmd, "/api/v1/incidents/"+url.PathEscape(given[0]), nil, *showJSON, printIncident)
+		number := incidentNumber(given[0])
+		err := c.show(cmd, "/api/v1/incidents/"+url.PathEscape(number), nil, *showJSON, printIncident)
+		if errors.Is(err, admin.ErrNotFound) {
+			return usageError{fmt.Errorf("there is no incident %s; 'wacht-collector incident list --state all' lists them", number)}
+		}
+		return err
 	}
 	return group("incident", "See incidents", list, show)
+}
+
+// incidentNumber takes a number as people type it: 12, inc-12 or INC-00000012.
+func incidentNumber(given string) string {
+	digits := strings.TrimPrefix(strings.ToUpper(given), "INC-")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return given
+	}
+	return fmt.Sprintf("INC-%08d", n)
 }
 
 // show reads an answer of the API and writes it as it is, or for a person.
@@ -194,9 +215,10 @@ func printIncident(w io.Writer, body json.RawMessage) error {
 
 func (c *cli) policy() *cobra.Command {
 	check := &cobra.Command{
-		Use:   "check DIR",
-		Short: "Verify a folder of policy before a collector uses it",
-		Args:  args(cobra.ExactArgs(1)),
+		Use:     "check DIR",
+		Short:   "Verify a folder of policy before a collector uses it",
+		Example: "  wacht-collector policy check ./policy",
+		Args:    args(one("the folder with the policy's YAML files")),
 		RunE: func(_ *cobra.Command, given []string) error {
 			if info, err := os.Stat(given[0]); err != nil || !info.IsDir() {
 				return usageError{fmt.Errorf("%s is not a folder; name the one that holds the policy's YAML files", given[0])}
@@ -236,10 +258,17 @@ func (c *cli) backup() *cobra.Command {
 incidents, problems, accounts, and the authority's key, so keep it safe. A
 collector that runs goes on meanwhile.`,
 		Example: "  wacht-collector backup /backups/wacht-$(date +%F)",
-		Args:    args(cobra.ExactArgs(1)),
+		Args:    args(one("the backup's file")),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			return c.within(cmd.Context(), func(a *admin.Client) error {
-				return writeWhole(given[0], func(w io.Writer) error { return a.Backup(cmd.Context(), w) })
+				if err := writeWhole(given[0], func(w io.Writer) error { return a.Backup(cmd.Context(), w) }); err != nil {
+					return err
+				}
+				info, err := os.Stat(given[0])
+				if err == nil {
+					_, err = fmt.Fprintf(c.stderr, "wrote %s, %s; keep it safe: it holds the authority's key\n", given[0], humanize.IBytes(uint64(info.Size())))
+				}
+				return err
 			})
 		},
 	}
@@ -252,7 +281,8 @@ func (c *cli) restore() *cobra.Command {
 		Long: `restore makes the data folder's store from a backup that was written by 'backup',
 after it has verified all of it. No collector may run on the folder. Agents go on
 from what the backup knows of them.`,
-		Args: args(cobra.ExactArgs(1)),
+		Example: "  wacht-collector restore /backups/wacht-2026-11-22 --data-dir ./data",
+		Args:    args(one("the backup's file")),
 	}
 	replace := cmd.Flags().Bool("replace", false, "replace the data that the folder holds, which is kept beside it")
 	cmd.RunE = func(_ *cobra.Command, given []string) error {
@@ -268,6 +298,9 @@ from what the backup knows of them.`,
 		kept, err := collector.Restore(opt, f, *replace)
 		if err == nil && kept != "" {
 			_, err = fmt.Fprintf(c.stderr, "the data before the restore is kept in %s\n", kept)
+		}
+		if err == nil {
+			_, err = fmt.Fprintln(c.stderr, "restored; start the collector with 'wacht-collector serve' on the same folder")
 		}
 		return err
 	}

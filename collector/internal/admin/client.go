@@ -115,6 +115,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, re
 // wrongStatus is what the API answers to what can't be right.
 var wrongStatus = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusUnprocessableEntity}
 
+// ErrNotFound says that the API knows nothing by the name that was asked for.
+var ErrNotFound = errors.New("not found")
+
 // failure reads why an order or an API call was refused: a Failure, or the API's
 // problem document (RFC 9457).
 func failure(resp *http.Response) error {
@@ -130,6 +133,9 @@ func failure(resp *http.Response) error {
 	for _, text := range []string{f.Error, f.Detail, f.Title} {
 		if text == "" {
 			continue
+		}
+		if resp.StatusCode == http.StatusNotFound {
+			return Wrong(fmt.Errorf("%w: %s", ErrNotFound, text))
 		}
 		if f.Wrong || slices.Contains(wrongStatus, resp.StatusCode) {
 			return Wrong(errors.New(text))
