@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what has to come.
-const patience = 40 * time.Second
+// patience is how long a test waits for what has to come: longer than two waits of
+// an agent between attempts to connect, which may be a minute each.
+const patience = 3 * time.Minute
 
 // program is one of the programs, running.
 type program struct {
