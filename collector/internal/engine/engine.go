@@ -246,7 +246,7 @@ func (e *Engine) sealMarks(g *group) {
 	}
 }
 
-// Do runs f alone, as one step of the engine, and returns once what it changed is
+// do runs f alone, as one step of the engine, and returns once what it changed is
 // durable. An error of f changes nothing and is returned as it is.
 func (e *Engine) do(ctx context.Context, f func(g *group) error) error {
 	done := make(chan error, 1)
@@ -280,7 +280,7 @@ type deskOf struct {
 	transitions uint64
 }
 
-// Host returns a host's record by id.
+// hostRecord returns a host's record by id.
 func (e *Engine) hostRecord(id string) (inventory.Host, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -26,8 +26,8 @@ var (
 	countersTable    = store.Typed[counters]{Table: &store.Table{Name: "counters"}}
 )
 
-// byState finds incidents by their life's stage; notClosed are the two that a desk
-// keeps at hand.
+// byState finds incidents by their stage of life: a desk keeps open and resolved
+// ones at hand.
 const byState = "state"
 
 func indexIncident(_ string, value []byte) []store.IndexEntry {
@@ -81,7 +81,7 @@ func sequenceKey(n uint64) string {
 	return string(binary.BigEndian.AppendUint64(nil, n))
 }
 
-// hostTransitions orders a host's transitions by time of recording.
+// sequenceOf reads what sequenceKey wrote; false when it did not write it.
 func sequenceOf(key string) (uint64, bool) {
 	if len(key) != 8 {
 		return 0, false
