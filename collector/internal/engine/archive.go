@@ -12,10 +12,15 @@ import (
 	"github.com/wacht-io/wacht/collector/internal/history"
 )
 
-// archiveEvery is how long the archiver gathers before it syncs: a sync costs the
-// same for one sample as for ten thousand, and agents are promised the archive's
-// acknowledgement within a second.
-const archiveEvery = 300 * time.Millisecond
+// archiveEvery is how long samples gather before they are written. What is written in
+// small portions leaves the processors to decisions in between; in one portion a
+// second's samples would have one of them to themselves for longer than a notice takes.
+const archiveEvery = 25 * time.Millisecond
+
+// syncEvery is how long what is written waits for its sync: one costs the same for one
+// sample as for ten thousand, and agents are promised the archive's acknowledgement
+// within a second.
+const syncEvery = 300 * time.Millisecond
 
 // maxArchive bounds the samples' results that wait for the archiver. When the
 // history is slower than the streams, what goes over it is dropped here and its
@@ -53,7 +58,11 @@ type archiver struct {
 	settled []chan struct{} // closed when what was added before them is dealt with
 	closed  bool
 
-	// lost are the streams whose samples did not reach history; the loop's own.
+	// The loop's own: what is written and waits for the next sync, and who waits for it.
+	written    []pendingAck
+	settling   []chan struct{}
+	syncedLast time.Time
+	// lost are the streams whose samples did not reach history; likewise.
 	lost map[*Session]struct{}
 	// quiet are the streams with something archived that they were not told; likewise.
 	quiet map[*Session]struct{}
@@ -147,35 +156,48 @@ func (a *archiver) failing() error {
 
 func (a *archiver) loop() {
 	for range a.wake {
-		a.mu.Lock()
-		closed := a.closed
-		a.mu.Unlock()
-		if !closed {
-			time.Sleep(archiveEvery)
-		}
-		a.tell()
+		closed := a.pause()
 		a.flush()
+		if closed || len(a.settling) > 0 || a.untilSync() <= 0 {
+			a.tell()
+			a.sync()
+		}
 		if closed {
 			a.tell()
 			return
 		}
-		if len(a.quiet) > 0 {
+		if len(a.written) > 0 || len(a.quiet) > 0 {
 			a.signal()
 		}
 	}
 }
 
+// pause lets samples gather, and says whether no more will come. Where none wait yet
+// there is nothing to do before the next sync.
+func (a *archiver) pause() (closed bool) {
+	a.mu.Lock()
+	closed = a.closed
+	idle := a.waiting == 0 && len(a.settled) == 0
+	a.mu.Unlock()
+	switch {
+	case closed:
+	case idle:
+		time.Sleep(max(archiveEvery, a.untilSync()))
+	default:
+		time.Sleep(archiveEvery)
+	}
+	return closed
+}
+
+func (a *archiver) untilSync() time.Duration { return syncEvery - time.Since(a.syncedLast) }
+
+// flush writes what waits. It is acknowledged after the next sync.
 func (a *archiver) flush() {
 	a.mu.Lock()
-	samples, acks, overrun := a.samples, a.acks, a.overrun
-	settled := a.settled
+	samples, acks, overrun, settled := a.samples, a.acks, a.overrun, a.settled
 	a.samples, a.waiting, a.acks, a.overrun, a.settled = nil, 0, nil, nil, nil
 	a.mu.Unlock()
-	defer func() {
-		for _, done := range settled {
-			close(done)
-		}
-	}()
+	a.settling = append(a.settling, settled...)
 	defer a.recycle(samples)
 	if len(overrun) > 0 {
 		a.engine.log.Warn("history is slower than what comes in; agents will send some of it again", "batches", len(overrun))
@@ -184,28 +206,60 @@ func (a *archiver) flush() {
 	if len(acks) == 0 {
 		return
 	}
-	err := a.write(samples)
-	a.mu.Lock()
-	before := a.broken
-	a.broken = err
-	a.mu.Unlock()
-	switch {
-	case err != nil && before == nil:
+	a.written = append(a.written, acks...)
+	if err := a.write(samples); err != nil {
+		a.fail(err)
+	}
+}
+
+// sync makes what is written durable, and acknowledges it.
+func (a *archiver) sync() {
+	if len(a.written) > 0 {
+		if err := a.engine.opt.History.Sync(); err != nil {
+			a.fail(err)
+		} else {
+			a.acknowledge(a.written)
+			a.written = a.written[:0]
+			a.works()
+		}
+	}
+	for _, done := range a.settling {
+		close(done)
+	}
+	clear(a.settling)
+	a.settling = a.settling[:0]
+	a.syncedLast = time.Now()
+}
+
+// fail gives up what is not synced: when history fails it is opened again, perhaps
+// without what was written last.
+func (a *archiver) fail(err error) {
+	if a.setBroken(err) == nil {
 		a.engine.log.Error("history does not take samples; agents keep them until it does", "error", err)
-	case err == nil && before != nil:
+	}
+	a.engine.metrics.archiveErrors.Inc()
+	a.lose(a.written)
+	a.written = a.written[:0]
+}
+
+// works notes that history has taken samples.
+func (a *archiver) works() {
+	if a.setBroken(nil) != nil {
 		a.engine.log.Info("history takes samples again")
 	}
-	if err != nil {
-		a.engine.metrics.archiveErrors.Inc()
-		a.lose(acks)
-		return
-	}
 	a.again()
-	a.acknowledge(acks)
+}
+
+// setBroken keeps why history takes nothing, or nil, and returns what was kept before.
+func (a *archiver) setBroken(err error) (before error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before, a.broken = a.broken, err
+	return before
 }
 
 // archiveBatch is how many results are committed to history at once. Between batches
-// others get the processor: decisions do not wait for what a third of a second brought.
+// others get the processor.
 const archiveBatch = 2000
 
 func (a *archiver) write(groups [][]sample) error {
@@ -228,9 +282,6 @@ func (a *archiver) write(groups [][]sample) error {
 		}
 	}
 	if err := b.Commit(); err != nil {
-		return fmt.Errorf("archiving: %w", err)
-	}
-	if err := a.engine.opt.History.Sync(); err != nil {
 		return fmt.Errorf("archiving: %w", err)
 	}
 	a.engine.metrics.samples.Add(float64(total))

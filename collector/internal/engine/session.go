@@ -119,14 +119,16 @@ const (
 // one before sent and is decided, but not archived, it would take for lost. What never
 // was archived, because the collector was killed too, is waited for only so long.
 func (e *Engine) catchUp(ctx context.Context, hostID string, hello *agentpb.Hello) {
-	const flushes = 3 // what is being committed is not with the archiver yet
-	for range flushes {
-		if len(hello.Epochs) < 2 || !e.unarchived(hostID) {
-			return
-		}
+	ctx, cancel := context.WithTimeout(ctx, catchUpWithin)
+	defer cancel()
+	// What is being committed is not with the archiver yet.
+	for len(hello.Epochs) > 1 && e.unarchived(hostID) && ctx.Err() == nil {
 		e.archive.settle(ctx)
 	}
 }
+
+// catchUpWithin bounds how long a hello waits for the archive.
+const catchUpWithin = time.Second
 
 func (e *Engine) unarchived(hostID string) bool {
 	e.mu.Lock()
