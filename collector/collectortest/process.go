@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
+	"runtime/trace"
 	"strings"
 	"syscall"
 	"testing"
@@ -188,6 +189,13 @@ func (p *Process) Profile(path string) (stop func()) {
 	return func() { p.order("profiled") }
 }
 
+// Trace writes an execution trace of the process to a file, for go tool trace, from now
+// until the function that it returns is called.
+func (p *Process) Trace(path string) (stop func()) {
+	p.order("trace " + path)
+	return func() { p.order("traced") }
+}
+
 // Heap writes a profile of the process's memory to a file.
 func (p *Process) Heap(path string) { p.order("heap " + path) }
 
@@ -213,6 +221,9 @@ func child(text string, orders io.Reader, answers io.Writer) error {
 	log := slog.New(slog.DiscardHandler)
 	if o.Log {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	if err := collector.TuneMemory(); err != nil {
+		return err
 	}
 	ctx := context.Background()
 	c, err := collector.New(ctx, collector.Options{
@@ -248,6 +259,10 @@ func obey(order string) string {
 		err = startProfile(path)
 	case "profiled":
 		pprof.StopCPUProfile()
+	case "trace":
+		err = startTrace(path)
+	case "traced":
+		trace.Stop()
 	case "heap":
 		err = writeHeap(path)
 	default:
@@ -265,6 +280,14 @@ func startProfile(path string) error {
 		return err
 	}
 	return pprof.StartCPUProfile(f)
+}
+
+func startTrace(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return trace.Start(f)
 }
 
 func writeHeap(path string) error {

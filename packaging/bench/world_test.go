@@ -192,6 +192,16 @@ func (s *side) profile() (stop func()) {
 	}
 }
 
+// trace writes an execution trace of the collector until stop is called, when profiles
+// are asked for.
+func (s *side) trace() (stop func()) {
+	dir := os.Getenv("WACHT_BENCH_PROFILE")
+	if dir == "" {
+		return func() {}
+	}
+	return s.collector.Trace(filepath.Join(dir, strings.ReplaceAll(s.b.Name(), "/", "_")+".collector.trace"))
+}
+
 func within(b *testing.B, d time.Duration, do func(context.Context) error) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), d)

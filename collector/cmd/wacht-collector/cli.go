@@ -100,6 +100,9 @@ before the second where people are not on this machine.`,
 			if err != nil {
 				return err
 			}
+			if err := collector.TuneMemory(); err != nil {
+				return err
+			}
 			opt.Web, opt.Agents = web, agents
 			return collector.Run(cmd.Context(), opt)
 		},
