@@ -50,7 +50,9 @@ type Options struct {
 	Leaving func() agentpb.Goodbye_Reason
 	// NoStatus leaves out the local socket that Status is asked over.
 	NoStatus bool
-	Logger   *slog.Logger
+	// Ready is called by Run when the watch has begun; nil tells nobody.
+	Ready  func()
+	Logger *slog.Logger
 }
 
 // DefaultConfigFile is the machine's own file where no other is named.
@@ -97,6 +99,9 @@ func New(opts Options) (_ *Agent, err error) {
 		return nil, err
 	}
 	a.env = environment(a.conf)
+	if err := ownFolder(a.conf.StateDir); err != nil {
+		return nil, err
+	}
 	id, err := enroll.Load(a.conf.StateDir)
 	if err != nil {
 		return nil, err
@@ -266,6 +271,9 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	a.Start()
+	if opts.Ready != nil {
+		opts.Ready()
+	}
 	<-ctx.Done()
 	return a.Stop()
 }

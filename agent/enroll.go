@@ -28,6 +28,9 @@ type Joined struct {
 // ErrJoined means that the state folder has an identity already.
 var ErrJoined = errors.New("this machine has joined a collector before")
 
+// ErrNoCollector means that neither the options nor the machine's own file name one.
+var ErrNoCollector = errors.New("no collector is named")
+
 const joinTimeout = time.Minute
 
 // Enroll joins the machine to the collector named in opts with a token, and stores
@@ -38,7 +41,10 @@ func Enroll(ctx context.Context, opts Options, token string, force bool) (*Joine
 		return nil, err
 	}
 	if conf.Collector == "" {
-		return nil, errors.New("no collector is named")
+		return nil, ErrNoCollector
+	}
+	if err := ownFolder(conf.StateDir); err != nil {
+		return nil, err
 	}
 	parsed, err := agentpb.ParseToken(token)
 	if err != nil {

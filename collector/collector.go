@@ -30,6 +30,8 @@ type Options struct {
 	WebListener, AgentsListener net.Listener
 	Logger                      *slog.Logger
 	Version                     string
+	// Ready is called by Run when the collector serves; nil tells nobody.
+	Ready func()
 	// MustExist refuses a command on a data folder that holds nothing yet.
 	MustExist bool
 }
@@ -132,6 +134,9 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	if err := c.Start(ctx); err != nil {
 		return err
+	}
+	if opt.Ready != nil {
+		opt.Ready()
 	}
 	select {
 	case <-ctx.Done():

@@ -91,6 +91,8 @@ func dispatch(ctx context.Context, std *streams, args []string) error {
 	case "--version", "-version", "version":
 		fmt.Fprintf(std.out, "wacht-agent %s (%s %s/%s)\n", programVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil
+	case "manual": // not in the help: packages are made with it
+		return manual(std.out, args[1:])
 	}
 	for _, cmd := range commands() {
 		if cmd.name == args[0] {
@@ -103,14 +105,7 @@ func dispatch(ctx context.Context, std *streams, args []string) error {
 // call1 parses a command's flags, which may stand before and after its arguments.
 func call1(ctx context.Context, std *streams, cmd *command, args []string) error {
 	c := &call{streams: std, opts: agent.Options{Version: programVersion()}}
-	set := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	set.StringVar(&c.opts.ConfigFile, "config", "", "the machine's own `FILE` (default: "+defaultConfig+" where it exists)")
-	set.StringVar(&c.opts.StateDir, "state-dir", "", "the `DIR` that keeps identity and spool (default: as the file says)")
-	set.StringVar(&c.logFormat, "log-format", "text", "text or json, on standard error")
-	if cmd.flags != nil {
-		cmd.flags(set, c)
-	}
+	set := cmd.flagSet(c)
 	for {
 		err := set.Parse(args)
 		if errors.Is(err, flag.ErrHelp) {
@@ -132,6 +127,18 @@ func call1(ctx context.Context, std *streams, cmd *command, args []string) error
 		return misused("%s takes no argument, but got %q", cmd.name, c.args[0])
 	}
 	return cmd.run(ctx, c)
+}
+
+func (cmd *command) flagSet(c *call) *flag.FlagSet {
+	set := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.StringVar(&c.opts.ConfigFile, "config", "", "the machine's own `FILE` (default: "+defaultConfig+" where it exists)")
+	set.StringVar(&c.opts.StateDir, "state-dir", "", "the `DIR` that keeps identity and spool (default: as the file says)")
+	set.StringVar(&c.logFormat, "log-format", "text", "text or json, on standard error")
+	if cmd.flags != nil {
+		cmd.flags(set, c)
+	}
+	return set
 }
 
 // dashes writes flags as this program's help does.

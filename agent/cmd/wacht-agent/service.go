@@ -12,6 +12,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/wacht-io/wacht/agent"
 )
 
@@ -23,10 +25,13 @@ func enrollCommand() command {
 		help: `Makes a key on this machine and exchanges the token for a certificate. The token
 comes from wacht-collector token create, and works once and for a short time. To keep
 it out of the list of processes, give --token - and write it to standard input, or
-set WACHT_TOKEN.
+set WACHT_TOKEN. The collector is taken from WACHT_COLLECTOR or the machine's own file
+where it is not named. Where the agent is installed as a service, join as the service's
+user; the service starts by itself then.
 
-Example:
+Examples:
   wacht-agent enroll --collector msp.example.net:7421 --token wacht1_...
+  runuser -u wacht-agent -- wacht-agent enroll --collector msp.example.net --token wacht1_...
 `,
 		flags: func(f *flag.FlagSet, c *call) {
 			f.StringVar(&c.opts.Collector, "collector", "", "the collector's `HOST:PORT` (port 7421 when left out)")
@@ -42,10 +47,13 @@ func enroll(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if c.opts.Collector == "" && c.opts.ConfigFile == "" {
-		return misused("enroll: --collector HOST:PORT is missing")
+	if c.opts.Collector == "" {
+		c.opts.Collector = os.Getenv("WACHT_COLLECTOR")
 	}
 	joined, err := agent.Enroll(ctx, c.opts, token, c.force)
+	if errors.Is(err, agent.ErrNoCollector) {
+		return misused("enroll: --collector HOST:PORT is missing")
+	}
 	if errors.Is(err, agent.ErrJoined) {
 		return fmt.Errorf("%w: add --force to replace that identity, or start the agent with wacht-agent run", err)
 	}
@@ -84,11 +92,14 @@ Example:
   wacht-agent run --state-dir /var/lib/wacht-agent
 `,
 		run: func(ctx context.Context, c *call) error {
-			c.opts.Logger = c.logger()
+			c.opts.Logger, c.opts.Ready = c.logger(), ready
 			return agent.Run(ctx, c.opts)
 		},
 	}
 }
+
+// ready tells systemd, where that started the program and waits to hear it (sd_notify(3)).
+func ready() { _, _ = daemon.SdNotify(true, daemon.SdNotifyReady) }
 
 func statusCommand() command {
 	return command{

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 
 	"github.com/wacht-io/wacht/collector"
 	"github.com/wacht-io/wacht/collector/internal/admin"
@@ -53,7 +55,7 @@ files when none runs.`,
 	root.PersistentFlags().StringVar(&c.dataDir, "data-dir", "", "folder that holds everything the collector keeps (default from the configuration, else /var/lib/wacht-collector)")
 	root.PersistentFlags().StringVar(&c.configFile, "config", "", "configuration file (default /etc/wacht/collector.yaml, when there is one)")
 	root.PersistentFlags().StringVar(&c.logFormat, "log-format", "text", "how log lines are written: text or json")
-	root.AddCommand(c.serve(), c.token(), c.user(), c.apitoken(), c.host(), c.incident(), c.policy(), c.backup(), c.restore())
+	root.AddCommand(c.serve(), c.token(), c.user(), c.apitoken(), c.host(), c.incident(), c.policy(), c.backup(), c.restore(), c.manual())
 	return root
 }
 
@@ -103,13 +105,33 @@ before the second where people are not on this machine.`,
 			if err := collector.TuneMemory(); err != nil {
 				return err
 			}
-			opt.Web, opt.Agents = web, agents
+			opt.Web, opt.Agents, opt.Ready = web, agents, ready
 			return collector.Run(cmd.Context(), opt)
 		},
 	}
 	cmd.Flags().StringVar(&web, "web", "", "address for pages, API and metrics (default 127.0.0.1:7420)")
 	cmd.Flags().StringVar(&agents, "agents", "", "address for agents (default :7421)")
 	return cmd
+}
+
+// ready tells systemd, where that started the program and waits to hear it (sd_notify(3)).
+func ready() { _, _ = daemon.SdNotify(true, daemon.SdNotifyReady) }
+
+// manual writes the manual pages that packages bring.
+func (c *cli) manual() *cobra.Command {
+	return &cobra.Command{
+		Use: "manual FOLDER", Short: "Write the manual pages, one a command", Hidden: true,
+		Args: args(one("the folder for the pages")),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			root := cmd.Root()
+			root.DisableAutoGenTag = true
+			header := &doc.GenManHeader{Section: "1", Manual: "Wacht", Source: "wacht-collector " + version}
+			if err := doc.GenManTree(root, header, given[0]); err != nil {
+				return fmt.Errorf("writing the manual pages: %w", err)
+			}
+			return nil
+		},
+	}
 }
 
 // with gives orders to the collector that runs on the data folder, or to one that is
