@@ -21,8 +21,8 @@ help: ## List what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: assets ## Build bin/wacht-agent and bin/wacht-collector
-	$(shipped) -ldflags='-X main.version=$(VERSION)' -o bin/ ./agent/cmd/wacht-agent ./collector/cmd/wacht-collector
+build: assets ## Build bin/wacht-agent, bin/wacht-smart-helper and bin/wacht-collector
+	$(shipped) -ldflags='-X main.version=$(VERSION)' -o bin/ ./agent/cmd/... ./collector/cmd/wacht-collector
 
 .PHONY: run
 run: build bin/receiver ## Build, then run a collector and an agent of this machine; Ctrl-C ends both

@@ -16,8 +16,7 @@ type report struct {
 		ExitStatus int       `json:"exit_status"`
 		Messages   []message `json:"messages"`
 	} `json:"smartctl"`
-	Device       device        `json:"device"`
-	Devices      []device      `json:"devices"` // of a scan
+	Device       protocol      `json:"device"`
 	Model        string        `json:"model_name"`
 	SCSIModel    string        `json:"scsi_model_name"`
 	Serial       string        `json:"serial_number"`
@@ -45,11 +44,8 @@ type message struct {
 	Severity string `json:"severity"`
 }
 
-type device struct {
-	Name      string `json:"name"`
-	Type      string `json:"type"`
-	Protocol  string `json:"protocol"`
-	OpenError string `json:"open_error"`
+type protocol struct {
+	Protocol string `json:"protocol"`
 }
 
 type wwn struct {

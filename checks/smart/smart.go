@@ -6,11 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/checks/internal/outward"
 	"github.com/wacht-io/wacht/checks/internal/text"
+	"github.com/wacht-io/wacht/checks/smart/drives"
 )
 
 type check struct{ spec *checks.Spec }
@@ -23,14 +26,10 @@ func (c *check) Spec() *checks.Spec { return c.spec }
 
 // Discover finds the drives that have something to tell.
 func (c *check) Discover(ctx context.Context, env *checks.Env) ([]checks.Instance, error) {
-	program, err := find(env)
-	if errors.Is(err, errNoSmartctl) {
+	found, err := c.look(ctx, env, nil)
+	if errors.Is(err, drives.ErrNoSmartctl) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	found, err := look(ctx, program, nil)
 	if err != nil || len(found.results) == 0 {
 		return nil, err
 	}
@@ -43,26 +42,41 @@ func (c *check) Discover(ctx context.Context, env *checks.Env) ([]checks.Instanc
 
 // Run asks every drive.
 func (c *check) Run(ctx context.Context, env *checks.Env) (checks.Run, error) {
-	program, err := find(env)
-	if err != nil {
-		return checks.Run{}, err
-	}
 	known, _ := env.Last.(memory)
-	found, err := look(ctx, program, known)
+	found, err := c.look(ctx, env, known)
 	if err != nil {
 		return checks.Run{}, err
 	}
 	return checks.Run{Results: found.results, Complete: found.complete, Sample: found.memory}, nil
 }
 
+// source is who is asked for drives: smartctl, or the helper where this process is
+// not root and there is one, or where the machine's file names either.
+func (c *check) source(env *checks.Env) (drives.Source, error) {
+	path, helper := env.Params.String("smartctl"), env.Params.String("helper")
+	switch {
+	case helper != "":
+		return &drives.Helper{Socket: helper}, nil
+	case path != "":
+		return &drives.Smartctl{Path: path, Sandbox: env.Sandbox}, nil
+	case os.Geteuid() > 0 && drives.Listens(drives.Socket):
+		return &drives.Helper{Socket: drives.Socket}, nil
+	}
+	return drives.Find(env.Sandbox)
+}
+
 // memory is the Sample: the newest result of the drive behind each device.
 type memory map[device]checks.Result
+
+// device is where a drive was found.
+type device struct{ Name, Type string }
 
 // findings are the results of one look at all drives.
 type findings struct {
 	results  []checks.Result
 	complete bool
 	memory   memory
+	denied   string // what to do when the system let nobody at a drive
 }
 
 // answer is what one drive said.
@@ -72,31 +86,58 @@ type answer struct {
 	err    error
 }
 
-func look(ctx context.Context, program *smartctl, known memory) (*findings, error) {
-	devices, err := program.scan(ctx)
+func (c *check) look(ctx context.Context, env *checks.Env, known memory) (*findings, error) {
+	source, err := c.source(env)
 	if err != nil {
 		return nil, err
 	}
-	answers := make([]answer, len(devices))
-	outward.Each(len(devices), func(i int) {
-		d := devices[i]
-		answers[i].device = device{Name: d.Name, Type: d.Type}
-		if d.OpenError != "" {
-			answers[i].err = errors.New(d.OpenError)
-			return
-		}
-		answers[i].report, answers[i].err = program.drive(ctx, d)
-	})
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("asking drives: %w", err)
+	answers, err := ask(ctx, source)
+	if err == nil && slices.ContainsFunc(answers, answer.changed) {
+		answers, err = ask(ctx, source)
 	}
-	f := &findings{complete: true, memory: make(memory)}
+	if err != nil {
+		return nil, err
+	}
+	f := &findings{complete: true, memory: make(memory), denied: source.Denied()}
 	seen := make(map[string]string)
 	for _, a := range answers {
 		f.add(a, known, seen)
 	}
 	return f, nil
 }
+
+// ask asks all drives there are.
+func ask(ctx context.Context, source drives.Source) ([]answer, error) {
+	devices, err := source.Scan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]answer, len(devices))
+	outward.Each(len(devices), func(i int) { answers[i] = askOne(ctx, source, devices[i]) })
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("asking drives: %w", err)
+	}
+	return answers, nil
+}
+
+func askOne(ctx context.Context, source drives.Source, d drives.Device) answer {
+	a := answer{device: device{d.Name, d.Type}}
+	if d.OpenError != "" {
+		a.err = errors.New(d.OpenError)
+		return a
+	}
+	said, err := source.Ask(ctx, d)
+	if err != nil {
+		a.err = err
+		return a
+	}
+	if a.report, a.err = read(said.JSON); a.err == nil {
+		a.report.Smartctl.ExitStatus = said.ExitStatus
+	}
+	return a
+}
+
+func (a answer) changed() bool { return errors.Is(a.err, drives.ErrChanged) }
 
 // add takes up one drive's answer. A drive that two paths lead to counts once; seen
 // holds the models by identity.
@@ -107,7 +148,7 @@ func (f *findings) add(a answer, known memory, seen map[string]string) {
 		f.keep(a.device, before, seen, before.Item)
 		return
 	}
-	if reason := a.unreadable(); reason != "" {
+	if reason := a.unreadable(f.denied); reason != "" {
 		f.unreadable(a, reason, before, seen)
 		return
 	}
@@ -167,12 +208,13 @@ func (f *findings) keep(d device, r checks.Result, seen map[string]string, model
 	}
 }
 
-// unreadable says why a drive could not be asked, or nothing.
-func (a answer) unreadable() string {
+// unreadable says why a drive could not be asked, or nothing. What to do about a
+// drive that the system let nobody at is in denied.
+func (a answer) unreadable(denied string) string {
 	name := a.device.Name
 	switch {
 	case a.err != nil:
-		return cantRead(name, a.err.Error())
+		return cantRead(name, a.err.Error(), denied)
 	case a.report.sleeping():
 		return text.Line(name + " is asleep, and has not been asked since the agent started")
 	case a.report.Smartctl.ExitStatus&(exitUsage|exitOpen) != 0:
@@ -180,21 +222,21 @@ func (a answer) unreadable() string {
 		if reason == "" {
 			reason = fmt.Sprintf("it gives no answer (smartctl's exit status %d)", a.report.Smartctl.ExitStatus)
 		}
-		return cantRead(name, reason)
+		return cantRead(name, reason, denied)
 	case a.report.Support.Available && !a.report.Support.Enabled:
 		return text.Line(fmt.Sprintf("SMART is switched off on %s: switch it on with smartctl --smart=on %s", name, name))
 	}
 	return ""
 }
 
-func cantRead(name, reason string) string {
+func cantRead(name, reason, denied string) string {
 	if strings.Contains(reason, "Permission denied") || strings.Contains(reason, "Operation not permitted") {
-		reason += "; it needs root"
+		reason += "; " + denied
 	}
 	return text.Line(fmt.Sprintf("smartctl can't read %s: %s", name, reason))
 }
 
-func (r *report) sleeping() bool { return r.Smartctl.ExitStatus == asleep }
+func (r *report) sleeping() bool { return r.Smartctl.ExitStatus == drives.Asleep }
 
 // silent says that the device has nothing to tell: a virtual disk, a card reader.
 func (r *report) silent() bool { return r.Support.Known && !r.Support.Available }

@@ -15,6 +15,7 @@ import (
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/checks/checktest"
 	"github.com/wacht-io/wacht/checks/sandbox"
+	"github.com/wacht-io/wacht/checks/smart/drives"
 )
 
 func load(t testing.TB, name string) []byte {
@@ -26,11 +27,11 @@ func load(t testing.TB, name string) []byte {
 	return data
 }
 
-// drives is a sandbox in which smartctl gives prepared answers: a scan's under
+// disks is a sandbox in which smartctl gives prepared answers: a scan's under
 // "scan", and each drive's under its name.
-type drives map[string][]byte
+type disks map[string][]byte
 
-func (d drives) Exec(ctx context.Context, cmd checks.Command) (checks.Output, error) {
+func (d disks) Exec(ctx context.Context, cmd checks.Command) (checks.Output, error) {
 	if err := ctx.Err(); err != nil {
 		return checks.Output{}, err
 	}
@@ -51,10 +52,10 @@ func (d drives) Exec(ctx context.Context, cmd checks.Command) (checks.Output, er
 	return checks.Output{Stdout: data, ExitCode: r.Smartctl.ExitStatus}, nil
 }
 
-// with builds a machine that has these drives, by name and file.
-func with(t testing.TB, files map[string]string) drives {
+// with builds a machine that has these disks, by name and file.
+func with(t testing.TB, files map[string]string) disks {
 	t.Helper()
-	d := make(drives)
+	d := make(disks)
 	var scan []string
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		scan = append(scan, `{"name":"`+name+`","type":"sat"}`)
@@ -66,8 +67,8 @@ func with(t testing.TB, files map[string]string) drives {
 	return d
 }
 
-func recorded(t testing.TB) drives {
-	return drives{
+func recorded(t testing.TB) disks {
+	return disks{
 		"scan":       load(t, "recorded/scan-open"),
 		"/dev/sda":   load(t, "recorded/ata"),
 		"/dev/sdb":   load(t, "recorded/ata-ssd"),
@@ -262,14 +263,14 @@ func TestMemory(t *testing.T) {
 	if r := fifth.Results[0]; r.Item != "SEAGATE1" || r.Status != checks.Unknown || !strings.Contains(r.Summary, "/dev/sda") || !fifth.Complete {
 		t.Errorf("can't be opened: %q is %v %q", r.Item, r.Status, r.Summary)
 	}
-	empty := run(t, drives{"scan": []byte(`{"devices":[]}`)}, fifth.Sample)
+	empty := run(t, disks{"scan": []byte(`{"devices":[]}`)}, fifth.Sample)
 	if len(empty.Results) != 0 || !empty.Complete {
 		t.Errorf("vanished: %v", empty.Results)
 	}
 }
 
 func TestNotRoot(t *testing.T) {
-	got := run(t, drives{"scan": load(t, "recorded/scan-open-not-root")}, nil)
+	got := run(t, disks{"scan": load(t, "recorded/scan-open-not-root")}, nil)
 	if len(got.Results) != 5 || got.Complete {
 		t.Fatalf("got %d results, complete %v", len(got.Results), got.Complete)
 	}
@@ -286,11 +287,11 @@ func TestNotRoot(t *testing.T) {
 
 func TestDiscover(t *testing.T) {
 	for name, tt := range map[string]struct {
-		machine drives
+		machine disks
 		items   []string
 	}{
 		"drives":  {recorded(t), []string{"ATA0001", "ATA0002", "NVME0001", "NVME0002"}},
-		"none":    {drives{"scan": []byte(`{"devices":[]}`)}, nil},
+		"none":    {disks{"scan": []byte(`{"devices":[]}`)}, nil},
 		"virtual": {with(t, map[string]string{"/dev/sda": "recorded/scsi-without-smart"}), nil},
 	} {
 		params := checks.Params{"smartctl": {"/usr/sbin/smartctl"}}
@@ -309,7 +310,7 @@ func TestDiscover(t *testing.T) {
 }
 
 func TestStrangeNamesAreNotGivenBack(t *testing.T) {
-	machine := drives{"scan": []byte(`{"devices":[{"name":"--smart=off","type":"sat"},{"name":"/dev/sda","type":"-s"}]}`)}
+	machine := disks{"scan": []byte(`{"devices":[{"name":"--smart=off","type":"sat"},{"name":"/dev/sda","type":"-s"}]}`)}
 	for _, r := range run(t, machine, nil).Results {
 		if r.Status != checks.Unknown || !strings.Contains(r.Summary, "can't be given back") {
 			t.Errorf("%q is %v %q", r.Item, r.Status, r.Summary)
@@ -319,20 +320,20 @@ func TestStrangeNamesAreNotGivenBack(t *testing.T) {
 
 // TestRealSmartctl: the real program takes our arguments, and says what it can't open.
 func TestRealSmartctl(t *testing.T) {
-	program, err := find(&checks.Env{Sandbox: sandbox.New(sandbox.Options{})})
+	program, err := drives.Find(sandbox.New(sandbox.Options{}))
 	if err != nil {
 		t.Skip("smartctl is not installed (Debian: apt-get install smartmontools)")
 	}
-	if _, err := program.scan(t.Context()); err != nil {
+	if _, err := program.Scan(t.Context()); err != nil {
 		t.Errorf("scanning: %v", err)
 	}
-	r, err := program.drive(t.Context(), device{Name: "/dev/null", Type: "sat"})
-	if err != nil {
-		t.Fatal(err)
+	a := askOne(t.Context(), program, drives.Device{Name: "/dev/null", Type: "sat"})
+	if a.err != nil {
+		t.Fatal(a.err)
 	}
-	reason := answer{device: device{Name: "/dev/null"}, report: r}.unreadable()
-	if r.sleeping() || !strings.HasPrefix(reason, "smartctl can't read /dev/null: it gives no answer") {
-		t.Errorf("status %d, %q", r.Smartctl.ExitStatus, reason)
+	reason := a.unreadable(program.Denied())
+	if a.report.sleeping() || !strings.HasPrefix(reason, "smartctl can't read /dev/null: it gives no answer") {
+		t.Errorf("status %d, %q", a.report.Smartctl.ExitStatus, reason)
 	}
 }
 
