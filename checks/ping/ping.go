@@ -1,5 +1,6 @@
 // Package ping sends ICMP echo requests and measures what comes back. It needs no
-// rights where the kernel has ICMP sockets for everybody, and says so where not.
+// rights where the kernel has ICMP sockets for everybody; elsewhere it needs those of
+// root or CAP_NET_RAW, and says what to set without them.
 package ping
 
 import (

@@ -148,7 +148,36 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// What the kernel forbids everybody, root may still do.
+func TestRawSockets(t *testing.T) {
+	sh(t, "ip link set lo up")
+	allow(t, "1 0")
+	for _, target := range []string{"127.0.0.1", "::1"} {
+		r := run(t, nil, checks.Params{"targets": {target}, "count": {"3"}}).Results[0]
+		if r.Status != checks.OK || values(r)["packets_received"] != 3 {
+			t.Errorf("%s: got %v %q", target, r.Status, r.Summary)
+		}
+	}
+}
+
+// powerless says to a test that it runs without the right to raw sockets.
+const powerless = "WACHT_PING_POWERLESS"
+
 func TestKernelForbids(t *testing.T) {
+	if os.Getenv(powerless) == "" {
+		// Only a new program loses a right that root has (util-linux: setpriv).
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", self, "-test.run=^TestKernelForbids$", "-test.v")
+		cmd.Env = append(os.Environ(), powerless+"=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestKernelForbids") {
+			t.Errorf("without the right to raw sockets: %v\n%s", err, out)
+		}
+		return
+	}
 	sh(t, "ip link set lo up")
 	allow(t, "1 0")
 	r := run(t, nil, checks.Params{"targets": {"127.0.0.1"}}).Results[0]
