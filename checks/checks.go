@@ -12,6 +12,7 @@ package checks
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 )
@@ -173,6 +174,9 @@ type Command struct {
 	Path  string
 	Args  []string
 	Stdin []byte
+	// SHA256, where it is set, is what the program's file must have. The bytes that
+	// were verified are then the ones that run.
+	SHA256 *[sha256.Size]byte
 }
 
 // Output is what a program that ended left. A program that could not be started,

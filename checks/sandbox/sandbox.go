@@ -56,28 +56,40 @@ func New(opts Options) *Sandbox {
 // too much, was ended by a signal, or was still running when ctx ended is. When
 // Exec returns, the program has ended and the rest of its process group is killed.
 func (s *Sandbox) Exec(ctx context.Context, command checks.Command) (checks.Output, error) {
-	out, err := s.run(ctx, command)
+	p, err := s.program(command)
 	if err != nil {
 		return checks.Output{}, fmt.Errorf("running %s: %w", command.Path, err)
 	}
-	return out, nil
+	out, err := s.Run(ctx, p, command.Args, command.Stdin)
+	return out, errors.Join(err, p.Close())
 }
 
-func (s *Sandbox) run(ctx context.Context, command checks.Command) (checks.Output, error) {
-	if err := ctx.Err(); err != nil {
-		return checks.Output{}, err
+// program finds a command's program, held to its digest where it has one.
+func (s *Sandbox) program(command checks.Command) (*Program, error) {
+	if command.SHA256 != nil {
+		return open(command.Path, *command.SHA256)
 	}
 	resolved, err := verify(command.Path)
 	if err != nil {
+		return nil, err
+	}
+	return &Program{path: command.Path, resolved: resolved}, nil
+}
+
+func (s *Sandbox) run(ctx context.Context, p *Program, args []string, stdin []byte) (checks.Output, error) {
+	if err := ctx.Err(); err != nil {
 		return checks.Output{}, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	room := &budget{left: s.opts.MaxOutput, max: s.opts.MaxOutput, exceeded: cancel}
 	var stdout, stderr bytes.Buffer
-	cmd := s.command(ctx, resolved, command)
+	cmd := p.command(ctx, args)
 	cmd.Stdout, cmd.Stderr = room.writer(&stdout), room.writer(&stderr)
-	err = s.supervise(cmd)
+	if stdin != nil {
+		cmd.Stdin = bytes.NewReader(stdin)
+	}
+	err := s.supervise(cmd)
 	if room.err != nil {
 		return checks.Output{}, room.err
 	}
@@ -88,20 +100,6 @@ func (s *Sandbox) run(ctx context.Context, command checks.Command) (checks.Outpu
 		return checks.Output{}, err
 	}
 	return checks.Output{Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), ExitCode: cmd.ProcessState.ExitCode()}, nil
-}
-
-// command prepares the program without starting it. Its own name stays the path
-// that was asked for: some programs choose what to do by it.
-func (s *Sandbox) command(ctx context.Context, resolved string, command checks.Command) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, resolved)
-	cmd.Args = append([]string{command.Path}, command.Args...)
-	cmd.Env = environment()
-	cmd.Dir = workDir()
-	cmd.WaitDelay = pipeDelay
-	if command.Stdin != nil {
-		cmd.Stdin = bytes.NewReader(command.Stdin)
-	}
-	return cmd
 }
 
 // supervise starts the program, waits for it, and leaves nothing of its group.

@@ -19,11 +19,19 @@ const maxLinks = 40
 // regular executable file and, when we are root, one that nobody else can change
 // or replace. Each folder passed on the way is held to the same.
 func verify(path string) (string, error) {
-	return resolver{root: os.Geteuid() == 0}.resolve(path)
+	me := os.Geteuid()
+	return resolver{guard: me == 0, me: me}.resolve(path)
+}
+
+// verifyGuarded is verify that, whoever we are, refuses what others than root and we
+// can change or replace.
+func verifyGuarded(path string) (string, error) {
+	return resolver{guard: true, me: os.Geteuid()}.resolve(path)
 }
 
 type resolver struct {
-	root  bool // refuse what others than root can change
+	guard bool // refuse what others than root and we can change
+	me    int
 	links int
 }
 
@@ -100,9 +108,9 @@ func (r resolver) program(path string, info fs.FileInfo) error {
 	return r.guarded(path, info)
 }
 
-// guarded refuses a file or folder that someone other than root can change.
+// guarded refuses a file or folder that someone other than root and we can change.
 func (r resolver) guarded(path string, info fs.FileInfo) error {
-	if !r.root {
+	if !r.guard {
 		return nil
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
@@ -110,12 +118,26 @@ func (r resolver) guarded(path string, info fs.FileInfo) error {
 		return fmt.Errorf("the owner of %s is not known", path)
 	}
 	switch mode := info.Mode().Perm(); {
-	case st.Uid != 0:
-		return fmt.Errorf("%s belongs to user %d; what root runs must belong to root", path, st.Uid)
+	case st.Uid != 0 && int(st.Uid) != r.me:
+		return fmt.Errorf("%s belongs to user %d; what %s runs must belong to %s", path, st.Uid, r.who(), r.owners())
 	case mode&0o002 != 0:
-		return fmt.Errorf("everybody can write to %s; root runs only what nobody else can change", path)
+		return fmt.Errorf("everybody can write to %s; %s runs only what nobody else can change", path, r.who())
 	case mode&0o020 != 0 && st.Gid != 0:
-		return fmt.Errorf("group %d can write to %s; root runs only what nobody else can change", st.Gid, path)
+		return fmt.Errorf("group %d can write to %s; %s runs only what nobody else can change", st.Gid, path, r.who())
 	}
 	return nil
+}
+
+func (r resolver) who() string {
+	if r.me == 0 {
+		return "root"
+	}
+	return fmt.Sprintf("user %d", r.me)
+}
+
+func (r resolver) owners() string {
+	if r.me == 0 {
+		return "root"
+	}
+	return "root or to that user"
 }
