@@ -56,7 +56,7 @@ type Options struct {
 }
 
 // DefaultConfigFile is the machine's own file where no other is named.
-const DefaultConfigFile = config.DefaultPath
+func DefaultConfigFile() string { return config.DefaultPath() }
 
 // Agent is a running agent. It is made by New.
 type Agent struct {
@@ -137,7 +137,7 @@ func specsOf(all []checks.Check) []*checks.Spec {
 func loadConfig(opts *Options, all []checks.Check) (*config.Config, error) {
 	path, must := opts.ConfigFile, true
 	if path == "" {
-		path, must = config.DefaultPath, false
+		path, must = config.DefaultPath(), false
 	}
 	conf, err := config.Load(path, must, specsOf(all))
 	if err != nil {
@@ -170,7 +170,7 @@ func collectorAddress(conf *config.Config) (string, error) {
 	}
 	data, err := os.ReadFile(filepath.Join(conf.StateDir, addressName))
 	if err != nil {
-		return "", fmt.Errorf("no collector is configured: set collector in %s or join again: %w", config.DefaultPath, err)
+		return "", fmt.Errorf("no collector is configured: set collector in %s or join again: %w", config.DefaultPath(), err)
 	}
 	return config.Address(strings.TrimSpace(string(data)))
 }

@@ -31,6 +31,9 @@ var ErrJoined = errors.New("this machine has joined a collector before")
 // ErrNoCollector means that neither the options nor the machine's own file name one.
 var ErrNoCollector = errors.New("no collector is named")
 
+// ErrRefused means that the collector was reached, and does not take the token.
+var ErrRefused = errors.New("the collector refuses")
+
 const joinTimeout = time.Minute
 
 // Enroll joins the machine to the collector named in opts with a token, and stores
@@ -91,6 +94,6 @@ func joinOver(ctx context.Context, opts *Options, conf *config.Config, token age
 	case codes.Unavailable, codes.DeadlineExceeded:
 		return nil, fmt.Errorf("the collector at %s can't be reached: %s", conf.Collector, s.Message())
 	default:
-		return nil, fmt.Errorf("the collector refuses: %s", s.Message())
+		return nil, fmt.Errorf("%w: %s", ErrRefused, s.Message())
 	}
 }

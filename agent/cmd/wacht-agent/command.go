@@ -48,7 +48,8 @@ type call struct {
 }
 
 func commands() []command {
-	return []command{enrollCommand(), runCommand(), checkCommand(), discoverCommand(), statusCommand(), checksCommand()}
+	all := []command{enrollCommand(), runCommand(), checkCommand(), discoverCommand(), statusCommand(), checksCommand()}
+	return append(all, systemCommands()...)
 }
 
 const intro = `wacht-agent watches this machine and streams what it finds to a collector.
@@ -132,7 +133,7 @@ func call1(ctx context.Context, std *streams, cmd *command, args []string) error
 func (cmd *command) flagSet(c *call) *flag.FlagSet {
 	set := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.StringVar(&c.opts.ConfigFile, "config", "", "the machine's own `FILE` (default: "+defaultConfig+" where it exists)")
+	set.StringVar(&c.opts.ConfigFile, "config", "", "the machine's own `FILE` (default: "+agent.DefaultConfigFile()+" where it exists)")
 	set.StringVar(&c.opts.StateDir, "state-dir", "", "the `DIR` that keeps identity and spool (default: as the file says)")
 	set.StringVar(&c.logFormat, "log-format", "text", "text or json, on standard error")
 	if cmd.flags != nil {

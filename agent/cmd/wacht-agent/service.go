@@ -17,8 +17,6 @@ import (
 	"github.com/wacht-io/wacht/agent"
 )
 
-const defaultConfig = agent.DefaultConfigFile
-
 func enrollCommand() command {
 	return command{
 		name: "enroll", summary: "Join this machine to a collector.",

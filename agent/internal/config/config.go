@@ -49,8 +49,8 @@ const DefaultPort = "7421"
 // Default is the configuration of a machine without a file.
 func Default() *Config {
 	return &Config{
-		StateDir:    defaultStateDir,
-		SecretsDir:  keysFolder,
+		StateDir:    defaultStateDir(),
+		SecretsDir:  keysFolder(),
 		Role:        detectRole(),
 		Evidence:    true,
 		SpoolBytes:  spool.DefaultMaxBytes,
@@ -59,7 +59,7 @@ func Default() *Config {
 }
 
 // DefaultPath is the file that is read when no other is named.
-const DefaultPath = defaultPath
+func DefaultPath() string { return defaultPath() }
 
 // file is the file as written; at carries the line that an error has to name.
 type file struct {

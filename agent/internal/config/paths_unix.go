@@ -8,11 +8,9 @@ import (
 	"github.com/wacht-io/wacht/agent/agentpb"
 )
 
-const (
-	defaultPath     = "/etc/wacht/agent.yaml"
-	defaultStateDir = "/var/lib/wacht-agent"
-	keysFolder      = "/etc/wacht/secrets"
-)
+func defaultPath() string     { return "/etc/wacht/agent.yaml" }
+func defaultStateDir() string { return "/var/lib/wacht-agent" }
+func keysFolder() string      { return "/etc/wacht/secrets" }
 
 // detectRole takes a machine with a battery for a workstation: it may sleep.
 func detectRole() agentpb.Role {
