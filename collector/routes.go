@@ -113,7 +113,7 @@ func (s source) Hosts(_ context.Context, customer string) ([]expose.Host, error)
 func exposedHost(h *engine.HostView) expose.Host {
 	return expose.Host{
 		ID: h.ID, Name: h.Name, Customer: h.Customer, Site: h.Site, Role: string(h.Role), OS: h.OS,
-		Labels: h.Labels, Connected: h.Connected, LastSeen: h.LastSeen,
+		Labels: h.Labels, Connected: h.Connected, Silent: h.Silent, OpenIncidents: h.OpenIncidents, LastSeen: h.LastSeen,
 	}
 }
 

@@ -57,6 +57,15 @@ func TestBreachToIncident(t *testing.T) {
 	for _, event := range []string{"opened", "resolved", "reopened"} {
 		arrival(t, r, first.Number, event)
 	}
+	open := 0
+	for _, in := range s.incidents("") {
+		if in.State == "open" {
+			open++
+		}
+	}
+	if figure := s.figure("wacht_collector_open_incidents"); open == 0 || figure != float64(open) {
+		t.Errorf("%d incidents are open, and the metric says %v", open, figure)
+	}
 	if all := s.incidents(p); len(all) != 1 {
 		t.Errorf("there are %d incidents about %s", len(all), p)
 	}

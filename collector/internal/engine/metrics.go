@@ -42,6 +42,23 @@ func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
 		})
 	})
 	gauge("wacht_collector_check_states", "Check states known.", func() float64 { return e.count(func(h *host) int { return h.states }) })
+	gauge("wacht_collector_silent_hosts", "Hosts that should be heard of and are not.", func() float64 {
+		return e.count(func(h *host) int {
+			if h.silent {
+				return 1
+			}
+			return 0
+		})
+	})
+	gauge("wacht_collector_open_incidents", "Incidents of all customers that are open, people's reports among them.", func() float64 {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		n := 0
+		for _, about := range e.openByHost() {
+			n += about
+		}
+		return float64(n)
+	})
 	gauge("wacht_collector_queue_items", "Batches and steps that wait to be applied.", func() float64 { return float64(e.inbox.len()) })
 	return m
 }

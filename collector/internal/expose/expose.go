@@ -36,6 +36,10 @@ type Host struct {
 	Role, OS  string
 	Labels    map[string]string
 	Connected bool
+	// Silent says that the host should be connected and has not been for too long.
+	Silent bool
+	// OpenIncidents is given by Latest.
+	OpenIncidents int
 	// LastSeen is when its last result came; zero when none did.
 	LastSeen time.Time
 }

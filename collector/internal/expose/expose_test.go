@@ -51,7 +51,7 @@ var seen = time.Unix(1_700_000_000, 250_000_000)
 func example() *memory {
 	hosts := []Host{
 		{ID: "01B", Name: "web", Customer: "globex", Site: "east", Role: "server", OS: "linux", LastSeen: seen},
-		{ID: "01A", Name: "db", Customer: "acme", Site: "main", Role: "server", OS: "linux", Connected: true, LastSeen: seen,
+		{ID: "01A", Name: "db", Customer: "acme", Site: "main", Role: "server", OS: "linux", Connected: true, OpenIncidents: 2, LastSeen: seen,
 			Labels: map[string]string{"rack-nr": "4"}},
 	}
 	states := []State{
@@ -110,6 +110,8 @@ func TestHostMetrics(t *testing.T) {
 		`wacht_check_level{check="http/webshop",customer="acme",host="db",site="main"} 0`,
 		`wacht_host_info{customer="acme",host="db",host_id="01A",os="linux",role="server",site="main"} 1`,
 		`wacht_host_connected{customer="acme",host="db",site="main"} 1`,
+		`wacht_host_silent{customer="acme",host="db",site="main"} 0`,
+		`wacht_host_open_incidents{customer="acme",host="db",site="main"} 2`,
 	} {
 		if !strings.Contains(body, line+"\n") {
 			t.Errorf("missing: %s", line)

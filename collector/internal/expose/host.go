@@ -107,12 +107,17 @@ func (x *exposition) about() {
 	of := x.subject(State{})
 	x.add(gauge("wacht_host_info", "Always 1; the labels say what is known of the host."), of, 1,
 		checks.Label{Name: "host_id", Value: x.host.ID}, checks.Label{Name: "role", Value: x.host.Role}, checks.Label{Name: "os", Value: x.host.OS})
-	connected := 0.0
-	if x.host.Connected {
-		connected = 1
-	}
-	x.add(gauge("wacht_host_connected", "1 while the host's agent has a stream to the collector, otherwise 0."), of, connected)
+	x.add(gauge("wacht_host_connected", "1 while the host's agent has a stream to the collector, otherwise 0."), of, number(x.host.Connected))
+	x.add(gauge("wacht_host_silent", "1 while the host should be heard of and is not, otherwise 0."), of, number(x.host.Silent))
+	x.add(gauge("wacht_host_open_incidents", "Incidents about the host that are open."), of, float64(x.host.OpenIncidents))
 	x.time("wacht_host_last_seen_timestamp_seconds", "When the last result of the host came.", of, x.host.LastSeen)
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (x *exposition) state(s State) {
