@@ -48,11 +48,18 @@ func (r *record) String() string {
 
 func binary(name string) string { return filepath.Join(os.Getenv(binEnv), name) }
 
-// launch starts a program, which ends with the test at the latest.
+// launch starts one of our programs, which ends with the test at the latest.
 func launch(t testing.TB, name string, args ...string) *program {
 	t.Helper()
+	return launchAt(t, binary(name), args...)
+}
+
+// launchAt is launch for any program.
+func launchAt(t testing.TB, path string, args ...string) *program {
+	t.Helper()
+	name := filepath.Base(path)
 	// The test's context would end before its clean-up runs.
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary(name), args...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
 	p := &program{t: t, name: name, cmd: cmd, log: &record{}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {
