@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wacht-io/wacht/collector/internal/desk/problem"
 	"github.com/wacht-io/wacht/collector/internal/notify/webhook"
 )
 
@@ -25,6 +26,8 @@ type Told struct {
 	Key      string
 	Event    string
 	Incident Incident
+	// Problem is what it tells of instead of an incident.
+	Problem *problem.Problem
 }
 
 // Receiver is a webhook that takes every notice in and checks its signature.
@@ -86,7 +89,7 @@ func (r *Receiver) take(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	told := Told{At: at, Key: req.Header.Get("Idempotency-Key"), Event: b.Event, Incident: b.Incident}
+	told := Told{At: at, Key: req.Header.Get("Idempotency-Key"), Event: b.Event, Incident: b.Incident, Problem: b.Problem}
 	r.mu.Lock()
 	r.told = append(r.told, told)
 	r.mu.Unlock()

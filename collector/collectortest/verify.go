@@ -193,6 +193,9 @@ func (o *Oracle) VerifyTold(told []Told, extra int) error {
 	keys, events := map[string]string{}, map[string]int{}
 	for i := range told {
 		t := &told[i]
+		if t.Problem != nil {
+			continue
+		}
 		what := fmt.Sprintf("%s of %s, revision %d", t.Event, t.Incident.Number, t.Incident.Revision)
 		if before, again := keys[t.Key]; again {
 			extra--
@@ -247,7 +250,9 @@ func (o *Oracle) WaitTold(ctx context.Context, r *Receiver) error {
 	for {
 		keys := map[string]bool{}
 		for _, t := range r.Told() {
-			keys[t.Key] = true
+			if t.Problem == nil {
+				keys[t.Key] = true
+			}
 		}
 		if len(keys) >= total {
 			return nil

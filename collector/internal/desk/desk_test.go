@@ -3,6 +3,7 @@ package desk_test
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,41 @@ func TestARevokedHostIsNotObserved(t *testing.T) {
 	}
 }
 
+// What people are told of a problem says what decays, until when, and how sure that is.
+func TestProblemsAreTold(t *testing.T) {
+	ev := space(rules.OK)
+	s := tell(t).do(desk.ForecastRaised{
+		Subject: ev.Subject, HostName: "web01", Rule: "full", Title: "/var will be full", Category: "hardware",
+		Impact: "medium", Urgency: "low", ReachedAt: time.Date(2026, 6, 12, 23, 0, 0, 0, time.UTC), Confidence: 0.973,
+		Why: "free_bytes falls by 2 GiB a day (R² 0.97 over 14d): from 20 GiB it reaches 0 B in 10d, on 2026-06-12",
+	})
+	n := s.last.Notices[0]
+	want := []string{
+		"P4 PRB-000001 is a new problem: /var will be full (acme, Utrecht, web01)",
+		"free_bytes falls by 2 GiB a day (R² 0.97 over 14d): from 20 GiB it reaches 0 B in 10d, on 2026-06-12",
+		"The limit is reached on Sat 13 Jun 2026, if it goes on like this; the trend fits to 97 % (R²)",
+	}
+	if !slices.Equal(n.Lines, want) || n.Key != "PRB-000001:1:problem-opened" || n.Problem.Confidence != 0.973 || n.Incident.Number != "" {
+		t.Errorf("notice %s\n%s\n%+v", n.Key, strings.Join(n.Lines, "\n"), n.Problem)
+	}
+	if about := n.About(); about != (desk.About{Customer: "acme", Number: "PRB-000001", Priority: "P4", Revision: 1}) {
+		t.Errorf("it is about %+v", about)
+	}
+	s.do(desk.ForecastCleared{Subject: ev.Subject, Rule: "full", Why: "it does not approach 0 B"})
+	want = []string{"P4 PRB-000001 is no problem any more: /var will be full (acme, Utrecht, web01)", "Fixed: it does not approach 0 B"}
+	if n := s.last.Notices[0]; !slices.Equal(n.Lines, want) || n.Key != "PRB-000001:2:problem-resolved" {
+		t.Errorf("notice %s\n%s", n.Key, strings.Join(n.Lines, "\n"))
+	}
+	if n.Problem.State != problem.Open {
+		t.Error("the first notice has changed since")
+	}
+	s = tell(t).do(space(rules.Critical, makesProblem)).do(space(rules.OK, makesProblem, vanished))
+	if lines := s.last.Notices[0].Lines; !strings.HasPrefix(lines[1], "No longer observed, which is not to say that it was fixed") {
+		t.Errorf("%q", lines)
+	}
+	s.expectTold("PRB-000001 problem-opened", "PRB-000001 problem-resolved")
+}
+
 func TestProblems(t *testing.T) {
 	at := func(days int) time.Time { return time.Date(2026, 6, 2+days, 7, 0, 0, 0, time.UTC) }
 	full := func(days int) desk.ForecastRaised {
@@ -126,6 +162,8 @@ func TestProblems(t *testing.T) {
 	if s.problems["PRB-000001"].State != problem.Resolved || s.problems["PRB-000002"].State != problem.Open {
 		t.Errorf("%+v", s.problems)
 	}
+	s.expectTold("PRB-000001 problem-opened", "PRB-000001 problem-resolved", "PRB-000001 problem-reopened",
+		"PRB-000001 problem-resolved", "PRB-000002 problem-opened")
 	// A rule over one result can make one as well.
 	s = tell(t).do(space(rules.Critical, makesProblem)).do(space(rules.Critical, makesProblem)).do(space(rules.Stale, makesProblem))
 	if s.problems["PRB-000001"].State != problem.Open || s.problems["PRB-000001"].Revision != 1 {

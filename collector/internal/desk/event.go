@@ -52,7 +52,9 @@ type ForecastRaised struct {
 	Rule, Title               string
 	Category, Impact, Urgency string
 	ReachedAt                 time.Time
-	Why                       string
+	// Confidence is how well the trend fits, R² from 0 to 1.
+	Confidence float64
+	Why        string
 }
 
 // ForecastCleared says that it does not see it any more. Vanished says that there is
@@ -106,12 +108,29 @@ type Effects struct {
 
 // Notice is something to tell people. Two notices with the same Key are the same one.
 type Notice struct {
-	Key      string            `json:"key"`
-	Event    string            `json:"event"`
-	At       time.Time         `json:"at"`
-	Incident incident.Incident `json:"incident"`
+	Key   string    `json:"key"`
+	Event string    `json:"event"`
+	At    time.Time `json:"at"`
+	// Incident is what it tells of, unless there is a Problem.
+	Incident incident.Incident `json:"incident,omitzero"`
+	Problem  *problem.Problem  `json:"problem,omitempty"`
 	// Lines are what to say: first the title, then the reason, then the deadlines.
 	Lines []string `json:"lines"`
+}
+
+// About names what a notice tells of.
+type About struct {
+	Customer, Number, Priority string
+	Revision                   int
+}
+
+// About says what the notice tells of.
+func (n *Notice) About() About {
+	if p := n.Problem; p != nil {
+		return About{p.Customer, p.Number, p.Priority, p.Revision}
+	}
+	in := &n.Incident
+	return About{in.Customer, in.Number, in.Priority, in.Revision}
 }
 
 // Why says why an event did or did not become an incident.

@@ -55,7 +55,7 @@ func (s *story) record(fx desk.Effects) {
 		s.problems[p.Number] = p
 	}
 	for _, n := range fx.Notices {
-		s.told = append(s.told, n.Incident.Number+" "+n.Event)
+		s.told = append(s.told, n.About().Number+" "+n.Event)
 	}
 }
 

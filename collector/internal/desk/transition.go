@@ -14,6 +14,8 @@ type breach struct {
 	key   Key
 	opens rules.Level
 	never bool // the rule opens nothing
+	// outlook is nil, but of a forecast.
+	outlook *outlook
 	CheckTransition
 }
 

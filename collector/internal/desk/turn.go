@@ -79,14 +79,49 @@ func (t *turn) tell(tk *ticket, event, reason string) {
 	})
 }
 
-func (t *turn) lines(in *incident.Incident, event, reason string) []string {
-	where := []string{in.Customer}
-	for _, s := range []string{in.Site, in.HostName, in.Service} {
-		if s != "" {
-			where = append(where, s)
-		}
+// tellProblem adds a notice about a problem as it is now. What is told of it is its
+// beginning and its end: it is planned, and has no clock to be told of.
+func (t *turn) tellProblem(p *problem.Problem, event string) {
+	told := *p
+	t.fx.Notices = append(t.fx.Notices, Notice{
+		Key:     p.Number + ":" + strconv.Itoa(p.Revision) + ":" + event,
+		Event:   event,
+		At:      t.now,
+		Problem: &told,
+		Lines:   t.problemLines(&told, event),
+	})
+}
+
+func (t *turn) problemLines(p *problem.Problem, event string) []string {
+	lines := []string{fmt.Sprintf("%s %s %s: %s (%s)", p.Priority, p.Number, headings[event], p.Title, where(p.Customer, p.Site, p.HostName))}
+	reason := p.Why
+	if p.State == problem.Resolved {
+		reason = strings.TrimSuffix(endings[p.Ending]+": "+p.Why, ": ")
 	}
-	lines := []string{fmt.Sprintf("%s %s %s: %s (%s)", in.Priority, in.Number, headings[event], in.Title, strings.Join(where, ", "))}
+	if reason != "" {
+		lines = append(lines, reason)
+	}
+	if p.State == problem.Open && p.ReachedAt.After(t.now) {
+		day := p.ReachedAt.In(t.d.cfg.Level.Location()).Format("Mon 2 Jan 2006")
+		lines = append(lines, fmt.Sprintf("The limit is reached on %s, if it goes on like this; the trend fits to %.0f %% (R²)", day, 100*p.Confidence))
+	}
+	return lines
+}
+
+// endings say in words how something ended.
+var endings = map[string]string{
+	incident.Fixed:       "Fixed",
+	incident.NotObserved: "No longer observed, which is not to say that it was fixed",
+}
+
+// where joins what is known of a place.
+func where(places ...string) string {
+	return strings.Join(slices.DeleteFunc(places, func(s string) bool { return s == "" }), ", ")
+}
+
+func (t *turn) lines(in *incident.Incident, event, reason string) []string {
+	place := where(in.Customer, in.Site, in.HostName, in.Service)
+	lines := []string{fmt.Sprintf("%s %s %s: %s (%s)", in.Priority, in.Number, headings[event], in.Title, place)}
 	if reason != "" {
 		lines = append(lines, reason)
 	}
@@ -111,6 +146,9 @@ var headings = map[string]string{
 	incident.RespondMissed: "got no response in time",
 	incident.ResolveNear:   "needs to be solved soon",
 	incident.ResolveMissed: "was not solved in time",
+	problem.WasOpened:      "is a new problem",
+	problem.WasReopened:    "is a problem again",
+	problem.WasResolved:    "is no problem any more",
 }
 
 // local writes a time as people who work to the service level read it.
@@ -153,10 +191,7 @@ func reasonOf(e incident.Entry) string {
 
 // endTicket resolves an open incident that no person resolved.
 func (t *turn) endTicket(tk *ticket, ending, why string) {
-	e := incident.Entry{At: t.now, Why: why, Text: "Fixed"}
-	if ending == incident.NotObserved {
-		e.Text = "No longer observed, which is not to say that it was fixed"
-	}
+	e := incident.Entry{At: t.now, Why: why, Text: endings[ending]}
 	tk.Resolve(e, ending)
 	t.touch(tk)
 	t.tell(tk, incident.WasResolved, reasonOf(e))
@@ -166,6 +201,7 @@ func (t *turn) endTicket(tk *ticket, ending, why string) {
 func (t *turn) endProblem(p *problem.Problem, ending, why string) {
 	p.Resolve(t.now, ending, why)
 	t.touchProblem(p)
+	t.tellProblem(p, problem.WasResolved)
 	t.why(problemKey(p), incident.WasResolved, p.Number, "%s: %s", ending, why)
 }
 

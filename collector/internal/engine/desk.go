@@ -84,7 +84,7 @@ func (e *Engine) tell(g *group, notices []desk.Notice) error {
 	for _, n := range notices {
 		told := n
 		if e.opt.PublicURL != "" {
-			told.Lines = append(slices.Clip(told.Lines), strings.TrimRight(e.opt.PublicURL, "/")+"/incidents/"+n.Incident.Number)
+			told.Lines = append(slices.Clip(told.Lines), strings.TrimRight(e.opt.PublicURL, "/")+pageOf(&n))
 		}
 		for _, d := range e.opt.Router.Route(g.now, told) {
 			w, err := d.Write()
@@ -96,6 +96,14 @@ func (e *Engine) tell(g *group, notices []desk.Notice) error {
 		}
 	}
 	return nil
+}
+
+// pageOf is where the pages show what a notice tells of.
+func pageOf(n *desk.Notice) string {
+	if n.Problem != nil {
+		return "/problems?state=all#" + n.Problem.Number
+	}
+	return "/incidents/" + n.Incident.Number
 }
 
 // note logs what should not happen while applying; the group goes on without it.

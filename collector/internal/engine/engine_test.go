@@ -63,9 +63,10 @@ func (w *world) start() {
 	}
 	w.Engine, err = engine.New(w.t.Context(), engine.Options{
 		Store: w.store, History: w.history, Policy: policyOf(w.t, ""), Declarations: specs,
-		Router: notify.NewRouter(notify.Config{{Common: notify.Common{Name: "ops"}}}),
-		Wake:   func(d []notify.Delivery) { w.told = append(w.told, d...) },
-		Logger: testLog(w.t), Registerer: prometheus.NewRegistry(),
+		Router:    notify.NewRouter(notify.Config{{Common: notify.Common{Name: "ops"}}}),
+		PublicURL: "https://wacht.example.net/",
+		Wake:      func(d []notify.Delivery) { w.told = append(w.told, d...) },
+		Logger:    testLog(w.t), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -147,6 +147,6 @@ func foreseen(st *state, f *rules.Forecast, tr *rules.Transition, r *rules.Forec
 	}
 	return desk.ForecastRaised{
 		Subject: subject, HostName: h.Name, Rule: tr.Rule, Title: rule.TitleFor(subject, h.Name),
-		Category: rule.Category, Impact: rule.Impact, Urgency: rule.Urgency, ReachedAt: r.ReachedAt, Why: tr.Why,
+		Category: rule.Category, Impact: rule.Impact, Urgency: rule.Urgency, ReachedAt: r.ReachedAt, Confidence: r.Confidence, Why: tr.Why,
 	}
 }

@@ -51,6 +51,54 @@ func TestBacklogIsHistoryAndOpensNothing(t *testing.T) {
 	}
 }
 
+// A disk that has filled for three days is a problem, which people are told of once,
+// with a reason, a day and a link, and again when it ends.
+func TestForecastTells(t *testing.T) {
+	w := newWorld(t, memstore.New())
+	host := w.join("web1")
+	const hours = 70
+	s := w.connect("web1", 7, hours, 0)
+	s.free(0.20)
+	s.seq = 0
+	var runs []*agentpb.PackedRun
+	for i := range hours {
+		at := time.Now().Add(time.Duration(i-hours) * time.Hour).Truncate(time.Second)
+		runs = append(runs, s.run(at, 0.20+0.001*float64(hours-i)))
+	}
+	s.send(agentpb.Lane_BACKLOG, runs...)
+	s.acked(agentpb.Lane_BACKLOG, hours)
+	for range 2 {
+		if err := w.Forecast(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(w.told) != 1 || w.told[0].Notice.Event != "problem-opened" {
+		t.Fatalf("told %+v", w.told)
+	}
+	opened := w.told[0].Notice
+	if p := opened.Problem; p == nil || p.Confidence < 0.8 || p.ReachedAt.Before(time.Now().Add(5*24*time.Hour)) || p.ReachedAt.After(time.Now().Add(15*24*time.Hour)) {
+		t.Errorf("the problem is %+v", opened.Problem)
+	}
+	all := strings.Join(opened.Lines, "\n")
+	for _, want := range []string{
+		"is a new problem: /data will be full (acme, utrecht, web1)\n", "free_bytes falls by ", "a day (R² ",
+		"\nThe limit is reached on ", "the trend fits to ", "\nhttps://wacht.example.net/problems?state=all#" + opened.Problem.Number,
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the notice lacks %q:\n%s", want, all)
+		}
+	}
+	if err := w.Revoke(t.Context(), "acme", host.ID, "anna"); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.told) != 2 || w.told[1].Notice.Event != "problem-resolved" || w.told[1].Notice.Problem.Number != opened.Problem.Number {
+		t.Errorf("told %+v", w.told)
+	}
+	if w.told[0].Key == w.told[1].Key {
+		t.Error("both have one key")
+	}
+}
+
 // points are the values that history holds of one metric of web1.
 func (w *world) points(check, metric string) (out []float64) {
 	w.t.Helper()

@@ -22,6 +22,7 @@ import (
 //	    url: https://desk.example.net/wacht
 //	    secret_file: /etc/wacht/ops.secret
 //	    priorities: [P1, P2]
+//	    problems: priorities
 //	    fallback: mail
 //	  - name: mail
 //	    type: smtp
@@ -41,6 +42,13 @@ type ChannelConfig struct {
 
 const maxWorkers = 32
 
+// The values of Common.Problems.
+const (
+	ProblemsAll        = "true"
+	ProblemsNone       = "false"
+	ProblemsByPriority = "priorities"
+)
+
 // Common is what every channel has.
 type Common struct {
 	Name string `yaml:"name"`
@@ -51,6 +59,10 @@ type Common struct {
 	Customers  []string `yaml:"customers"`
 	Priorities []string `yaml:"priorities"`
 	Events     []string `yaml:"events"`
+	// Problems says whether the channel hears of problems, what is slowly going wrong:
+	// true, false, or priorities for those of its Priorities. Unless given, a channel
+	// without Priorities does: mail to the desk, but not a pager.
+	Problems string `yaml:"problems"`
 	// Workers is how many deliveries may be under way at once, 1 to 32; one unless
 	// given. A receiver that is slow needs more; each may be repeated after a fault.
 	Workers int `yaml:"workers"`
@@ -134,10 +146,25 @@ func (c *ChannelConfig) validate(taken map[string]bool) []error {
 	}
 	errs = append(errs, unknown("priorities", c.Priorities, []string{"P1", "P2", "P3", "P4"})...)
 	errs = append(errs, unknown("events", c.Events, notice.Events())...)
+	errs = append(errs, c.checkProblems()...)
 	if c.Options == nil {
 		return append(errs, fmt.Errorf("type: %q is none of %s", c.Type, strings.Join(kindNames(), ", ")))
 	}
 	return append(errs, c.Options.Validate()...)
+}
+
+func (c *Common) checkProblems() []error {
+	if c.Problems == "" || c.Problems == ProblemsNone {
+		return nil
+	}
+	if errs := unknown("problems", []string{c.Problems}, []string{ProblemsAll, ProblemsNone, ProblemsByPriority}); errs != nil {
+		return errs
+	}
+	named := func(event string) bool { return holds(c.Events, event) }
+	if !slices.ContainsFunc(notice.ProblemEvents(), named) {
+		return []error{fmt.Errorf("problems: %s, but events names none of %s", c.Problems, strings.Join(notice.ProblemEvents(), ", "))}
+	}
+	return nil
 }
 
 func unknown(key string, words, known []string) (errs []error) {

@@ -89,7 +89,7 @@ func (s *Sender) failed(d *Delivery, err error) bool {
 	}
 	d.NextAt, d.LastError = now.Add(wait), err.Error()
 	s.metrics.attempts.WithLabelValues(d.Channel, failed).Inc()
-	s.log.Warn("a delivery failed", "channel", d.Channel, "incident", d.Notice.Incident.Number,
+	s.log.Warn("a delivery failed", "channel", d.Channel, "number", d.Notice.About().Number,
 		"event", d.Notice.Event, "attempts", d.Attempts, "next", d.NextAt, "error", err)
 	if w, err := d.Write(); err == nil {
 		s.recorder.add(w)
@@ -104,8 +104,8 @@ func (s *Sender) bury(d Delivery, err error) {
 	writes := []store.Write{d.Delete()}
 	d.State, d.DeadAt, d.NextAt, d.LastError = notice.Dead, time.Now(), time.Time{}, err.Error()
 	s.metrics.attempts.WithLabelValues(d.Channel, dead).Inc()
-	s.log.Error("a delivery is dead", "channel", d.Channel, "customer", d.Notice.Incident.Customer,
-		"incident", d.Notice.Incident.Number, "event", d.Notice.Event, "id", d.ID, "attempts", d.Attempts, "error", err)
+	s.log.Error("a delivery is dead", "channel", d.Channel, "customer", d.Notice.About().Customer,
+		"number", d.Notice.About().Number, "event", d.Notice.Event, "id", d.ID, "attempts", d.Attempts, "error", err)
 	if w, err := d.Write(); err == nil {
 		writes = append(writes, w)
 	}

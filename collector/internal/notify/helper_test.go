@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
+	"github.com/wacht-io/wacht/collector/internal/desk/problem"
 	"github.com/wacht-io/wacht/collector/internal/notify/notice"
 	"github.com/wacht-io/wacht/collector/internal/store"
 	"github.com/wacht-io/wacht/collector/internal/store/storetest"
@@ -26,6 +27,13 @@ func told(number string, revision int, event string) Notice {
 		},
 		Lines: []string{"P2 " + number + " " + event},
 	}
+}
+
+func decaying(number string, revision int, event string) Notice {
+	n := told(number, revision, event)
+	n.Incident = incident.Incident{}
+	n.Problem = &problem.Problem{Number: number, Revision: revision, Customer: "acme", Priority: "P4", Title: "The disk will be full"}
+	return n
 }
 
 // fakeChannel keeps what it is sent, and answers what it is told to.

@@ -1,7 +1,7 @@
-// Package notify tells people and other systems what happened to incidents.
+// Package notify tells people and other systems what happened to incidents and problems.
 //
 // The engine asks Router which channels hear of a notice and commits the deliveries
-// in the outbox together with the incident. After the commit it wakes the Sender,
+// in the outbox together with the incident or problem. After the commit it wakes the Sender,
 // which sends each delivery at least once: it deletes the row after the channel took
 // the delivery, so a fault in between sends it once more, with the same key.
 //
@@ -17,7 +17,7 @@ import (
 
 // What the engine commits; package notice says more.
 type (
-	// Notice is something that happened to an incident.
+	// Notice is something that happened to an incident or a problem.
 	Notice = notice.Notice
 	// Delivery is a notice on its way to one channel.
 	Delivery = notice.Delivery
@@ -50,8 +50,19 @@ func (r *Router) Route(now time.Time, n Notice) []Delivery {
 }
 
 func (c Common) hears(n Notice) bool {
-	return holds(c.Events, n.Event) &&
-		holds(c.Customers, n.Incident.Customer) && holds(c.Priorities, n.Incident.Priority)
+	about := n.About()
+	return holds(c.Events, n.Event) && holds(c.Customers, about.Customer) && c.cares(about.Priority, n.Problem != nil)
+}
+
+// cares says whether the channel wants to hear of incidents, or problems, of a priority.
+func (c Common) cares(priority string, problem bool) bool {
+	switch {
+	case !problem || c.Problems == ProblemsByPriority:
+		return holds(c.Priorities, priority)
+	case c.Problems == "":
+		return len(c.Priorities) == 0
+	}
+	return c.Problems == ProblemsAll
 }
 
 // holds says whether a list has a word; an empty list has all.

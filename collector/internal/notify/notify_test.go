@@ -39,6 +39,36 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+// Mail to the desk hears of problems, a pager does not, and either can be changed.
+func TestRouteOfProblems(t *testing.T) {
+	high := []string{"P1", "P2"}
+	r := NewRouter(Config{
+		{Common: Common{Name: "mail"}},
+		{Common: Common{Name: "pager", Priorities: high}},
+		{Common: Common{Name: "pager-all", Priorities: high, Problems: "true"}},
+		{Common: Common{Name: "pager-urgent", Priorities: high, Problems: "priorities"}},
+		{Common: Common{Name: "incidents", Problems: "false"}},
+		{Common: Common{Name: "ends", Events: []string{"resolved", "problem-resolved"}}},
+		{Common: Common{Name: "openings", Events: []string{"opened"}}},
+		{Common: Common{Name: "bolt", Customers: []string{"bolt"}}},
+	})
+	for _, test := range []struct{ priority, event, want string }{
+		{"P4", "problem-opened", "mail pager-all"},
+		{"P2", "problem-opened", "mail pager-all pager-urgent"},
+		{"P4", "problem-resolved", "mail pager-all ends"},
+	} {
+		n := decaying("PRB-1", 1, test.event)
+		n.Problem.Priority = test.priority
+		var got []string
+		for _, d := range r.Route(time.Unix(0, 0), n) {
+			got = append(got, d.Channel)
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("%+v: %q", test, got)
+		}
+	}
+}
+
 func TestRouteIsStable(t *testing.T) {
 	r := NewRouter(Config{{Common: Common{Name: "a"}}, {Common: Common{Name: "b"}}})
 	now := time.Unix(1767225600, 0)
@@ -107,8 +137,10 @@ notify:
     priorities: [P1, P2]
     events: [opened, resolved]
     fallback: mail
+    problems: false
   - name: mail
     type: smtp
+    problems: true
     host: mail.example.net
     username: wacht
     password_file: %[1]s
@@ -156,12 +188,17 @@ notify:
     url: http://desk.example.net
     priorities: [P9]
     events: [exploded]
+    problems: sometimes
   - name: hook
     type: smtp
     tls: rot13
     port: 70000
     from: nobody
     username: wacht
+  - name: quiet
+    type: smtp
+    problems: true
+    events: [opened]
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -173,8 +210,8 @@ notify:
 	text := strings.Join(all, "\n")
 	for _, want := range []string{
 		`line 3: channel "Ops!": name: want`, `type: "pigeon" is none of smtp, webhook`, `fallback: "nobody" is not another channel`,
-		`line 6: channel "hook": priorities: "P9"`, `events: "exploded"`, `url: http is for private networks`, `secret_file: missing`,
-		`line 11: channel "hook": name: there is another`, `tls: "rot13"`, `port: 70000`, `from:`, `to: nobody is named`,
+		`line 6: channel "hook": priorities: "P9"`, `events: "exploded"`, `problems: "sometimes" is none of true, false, priorities`, `line 18: channel "quiet": problems: true, but events names none of problem-opened`, `url: http is for private networks`, `secret_file: missing`,
+		`line 12: channel "hook": name: there is another`, `tls: "rot13"`, `port: 70000`, `from:`, `to: nobody is named`,
 		`password_file: username and password_file belong together`, `host: missing`,
 	} {
 		if !strings.Contains(text, want) {

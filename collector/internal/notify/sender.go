@@ -64,14 +64,15 @@ type outlet struct {
 	name    string
 	channel notice.Channel
 	slots   chan struct{}
-	// lanes keep the order of one incident; guarded by Sender.mu.
+	// lanes keep the order of one incident or problem; guarded by Sender.mu.
 	lanes map[lane][]Delivery
 }
 
-type lane struct{ customer, incident string }
+type lane struct{ customer, number string }
 
 func laneOf(d Delivery) lane {
-	return lane{d.Notice.Incident.Customer, d.Notice.Incident.Number}
+	about := d.Notice.About()
+	return lane{about.Customer, about.Number}
 }
 
 const reloadEvery = time.Minute
@@ -147,7 +148,7 @@ func (s *Sender) reload(ctx context.Context, err error) {
 	}
 }
 
-// load reads the outbox, in the order in which each incident was told of. With an
+// load reads the outbox, in the order in which each incident or problem was told of. With an
 // error it returns what it could read.
 func (s *Sender) load(ctx context.Context) ([]Delivery, error) {
 	var out []Delivery
@@ -164,7 +165,7 @@ func (s *Sender) load(ctx context.Context) ([]Delivery, error) {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Delivery) int {
-		return a.Notice.Incident.Revision - b.Notice.Incident.Revision
+		return a.Notice.About().Revision - b.Notice.About().Revision
 	})
 	return out, failed
 }

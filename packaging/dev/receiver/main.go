@@ -59,18 +59,23 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	}
+	type ticket struct {
+		Number, Priority, Title, Customer string
+		HostName                          string `json:"host_name"`
+	}
 	var notice struct {
-		Event    string `json:"event"`
-		Incident struct {
-			Number, Priority, Title, Customer string
-			HostName                          string `json:"host_name"`
-		} `json:"incident"`
+		Event    string  `json:"event"`
+		Incident ticket  `json:"incident"`
+		Problem  *ticket `json:"problem"` // instead of an incident
 	}
 	if err := json.Unmarshal(body, &notice); err != nil {
 		http.Error(w, "the body is no notice", http.StatusBadRequest)
 		return
 	}
 	in := notice.Incident
+	if notice.Problem != nil {
+		in = *notice.Problem
+	}
 	fmt.Fprintf(r.out, "%s  webhook: %s %s [%s] %s on %s (%s)\n",
 		time.Now().Format(time.TimeOnly), notice.Event, in.Number, in.Priority, in.Title, in.HostName, in.Customer)
 	w.WriteHeader(http.StatusNoContent)

@@ -17,6 +17,13 @@ const (
 	Resolved State = "resolved"
 )
 
+// The events of a problem that people are told of.
+const (
+	WasOpened   = "problem-opened"
+	WasReopened = "problem-reopened"
+	WasResolved = "problem-resolved"
+)
+
 // Problem is one record, as it is stored and as the API answers it.
 type Problem struct {
 	Number   string `json:"number"`
@@ -49,8 +56,10 @@ type Problem struct {
 	Level rules.Level `json:"level,omitzero"`
 	// ReachedAt is when the forecast says the limit will be reached.
 	ReachedAt time.Time `json:"reached_at,omitzero"`
-	Why       string    `json:"why"`
-	Revision  int       `json:"revision"`
+	// Confidence is how well the trend of the forecast fits, R² from 0 to 1.
+	Confidence float64 `json:"confidence,omitempty"`
+	Why        string  `json:"why"`
+	Revision   int     `json:"revision"`
 }
 
 // Begin opens a problem whose subject and priority are set.

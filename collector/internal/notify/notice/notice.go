@@ -15,21 +15,27 @@ import (
 
 	"github.com/wacht-io/wacht/collector/internal/desk"
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
+	"github.com/wacht-io/wacht/collector/internal/desk/problem"
 	"github.com/wacht-io/wacht/collector/internal/store"
 )
 
 // Undelivered is told to the fallback of a channel that could not deliver.
 const Undelivered = "undelivered"
 
-// Events lists what is told of incidents.
+// Events lists what is told of incidents and problems.
 func Events() []string {
-	return []string{
+	return append([]string{
 		incident.Opened, incident.Reopened, incident.WasResolved, incident.Reprioritised,
 		incident.RespondNear, incident.RespondMissed, incident.ResolveNear, incident.ResolveMissed, Undelivered,
-	}
+	}, ProblemEvents()...)
 }
 
-// Notice is what the desk wants people to know of an incident.
+// ProblemEvents lists what is told of problems.
+func ProblemEvents() []string {
+	return []string{problem.WasOpened, problem.WasReopened, problem.WasResolved}
+}
+
+// Notice is what the desk wants people to know of an incident or a problem.
 type Notice = desk.Notice
 
 // State is where a delivery is.
@@ -63,12 +69,13 @@ type Delivery struct {
 
 // New makes the pending delivery of a notice to a channel. The same key of a notice
 // gives the same key of the delivery, and at the same time the same id. A notice
-// without a key gets one of its incident, revision and event.
+// without a key gets one of what it is about, its revision and the event.
 func New(now time.Time, n Notice, channel string) Delivery {
+	about := n.About()
 	if n.Key == "" {
-		n.Key = fmt.Sprintf("%s:%d:%s", n.Incident.Number, n.Incident.Revision, n.Event)
+		n.Key = fmt.Sprintf("%s:%d:%s", about.Number, about.Revision, n.Event)
 	}
-	return keyed(now, n, channel, n.Incident.Customer, n.Key)
+	return keyed(now, n, channel, about.Customer, n.Key)
 }
 
 // Instead makes the delivery that tells another channel of a dead one.
@@ -76,7 +83,7 @@ func (d Delivery) Instead(now time.Time, channel string) Delivery {
 	n := d.Notice
 	n.Event, n.At = Undelivered, now
 	n.Lines = append([]string{
-		fmt.Sprintf("Channel %s could not tell that %s: %s", d.Channel, n.Incident.Number, d.Notice.Event), d.LastError,
+		fmt.Sprintf("Channel %s could not tell that %s: %s", d.Channel, n.About().Number, d.Notice.Event), d.LastError,
 	}, n.Lines...)
 	return keyed(now, n, channel, d.Key)
 }
@@ -87,12 +94,12 @@ func keyed(now time.Time, n Notice, channel string, parts ...string) Delivery {
 	n.Incident.Timeline = nil
 	sum := sha256.Sum256([]byte(strings.Join(append(parts, channel), "\x00")))
 	return Delivery{
-		ID: id(now, n.Incident.Revision, sum[:]), Key: hex.EncodeToString(sum[:16]), Channel: channel,
+		ID: id(now, n.About().Revision, sum[:]), Key: hex.EncodeToString(sum[:16]), Channel: channel,
 		Notice: n, State: Pending, CreatedAt: now,
 	}
 }
 
-// id orders deliveries of one moment by the revision of the incident.
+// id orders deliveries of one moment by the revision of what they are about.
 func id(now time.Time, revision int, sum []byte) string {
 	entropy := binary.BigEndian.AppendUint32(nil, uint32(revision))
 	entropy = append(entropy, sum[16:22]...)
@@ -118,15 +125,15 @@ var (
 // belongs into the same commit as the change that it tells of.
 func (d Delivery) Write() (store.Write, error) {
 	if d.State == Dead {
-		return deadLetters().Put(d.Notice.Incident.Customer, d.ID, d)
+		return deadLetters().Put(d.Notice.About().Customer, d.ID, d)
 	}
-	return outbox().Put(d.Notice.Incident.Customer, d.ID, d)
+	return outbox().Put(d.Notice.About().Customer, d.ID, d)
 }
 
 // Delete makes the write that deletes the delivery from the table of its state.
 func (d Delivery) Delete() store.Write {
 	if d.State == Dead {
-		return deadLetters().Delete(d.Notice.Incident.Customer, d.ID)
+		return deadLetters().Delete(d.Notice.About().Customer, d.ID)
 	}
-	return outbox().Delete(d.Notice.Incident.Customer, d.ID)
+	return outbox().Delete(d.Notice.About().Customer, d.ID)
 }

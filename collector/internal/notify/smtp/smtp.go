@@ -2,7 +2,7 @@
 //
 // A mail's Message-ID follows from the delivery's key, so that a mail which is sent
 // twice is recognised as one, and the header X-Wacht-Idempotency-Key says the key.
-// All mails about one incident refer to the same message, which makes them one thread.
+// All mails about one incident or problem refer to the same message, which makes them one thread.
 package smtp
 
 import (
@@ -212,8 +212,8 @@ func (c *channel) message(d notice.Delivery, to []*mail.Address) (*gomail.Msg, e
 	m.SetGenHeader("X-Auto-Response-Suppress", "All")
 	m.SetGenHeader("X-Wacht-Idempotency-Key", d.Key)
 	m.SetGenHeader("X-Wacht-Event", d.Notice.Event)
-	m.SetGenHeader("X-Wacht-Incident", clean(d.Notice.Incident.Number))
-	m.SetGenHeader("X-Wacht-Customer", clean(d.Notice.Incident.Customer))
+	m.SetGenHeader(kind[gomail.Header]("X-Wacht-Incident", "X-Wacht-Problem", &d.Notice), clean(d.Notice.About().Number))
+	m.SetGenHeader("X-Wacht-Customer", clean(d.Notice.About().Customer))
 	view := newView(d.Notice)
 	m.SetBodyString(gomail.TypeTextPlain, view.text())
 	var html bytes.Buffer

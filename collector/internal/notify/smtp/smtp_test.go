@@ -29,6 +29,7 @@ import (
 	server "github.com/emersion/go-smtp"
 
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
+	"github.com/wacht-io/wacht/collector/internal/desk/problem"
 	"github.com/wacht-io/wacht/collector/internal/notify/notice"
 )
 
@@ -275,6 +276,42 @@ func TestAnIncidentIsOneThread(t *testing.T) {
 	}
 	if m[0].Header.Get("References") != "" || !strings.HasSuffix(root, "@example.net>") {
 		t.Errorf("the root: %v", m[0].Header)
+	}
+}
+
+func TestProblemIsMailed(t *testing.T) {
+	var s mailServer
+	o := s.start(t, "")
+	for _, event := range []string{problem.WasOpened, problem.WasResolved} {
+		err := send(t, o, notice.New(time.Unix(1767225600, 0), notice.Notice{
+			Event: event, At: time.Unix(1767225600, 0),
+			Problem: &problem.Problem{
+				Number: "PRB-000007", Customer: "acme", Priority: "P4", HostName: "srv1", Check: "disk", Item: "/var",
+				Title: "/var will be full", ReachedAt: time.Unix(1768225600, 0).UTC(),
+			},
+			Lines: []string{"P4 PRB-000007 " + event, "free_bytes falls by 2 GiB a day (R² 0.97 over 14d)"},
+		}, "mail"))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := s.parsed(t)
+	for i, want := range []string{"[P4] PRB-000007 /var will be full", "[P4] PRB-000007 /var will be full (problem-resolved)"} {
+		if got := m[i].Header.Get("Subject"); got != want {
+			t.Errorf("subject %q, want %q", got, want)
+		}
+		if m[i].Header.Get("X-Wacht-Problem") != "PRB-000007" || m[i].Header.Get("X-Wacht-Incident") != "" {
+			t.Errorf("headers %v", m[i].Header)
+		}
+	}
+	if root := m[0].Header.Get("Message-Id"); root == "" || m[1].Header.Get("References") != root || m[0].Header.Get("References") != "" {
+		t.Errorf("they are no thread: %v, %v", m[0].Header, m[1].Header)
+	}
+	text, html := bodies(t, m[0])
+	for _, want := range []string{"falls by 2 GiB a day (R² 0.97 over 14d)", "disk /var", "Limit reached", "Mon 12 Jan 2026"} {
+		if !strings.Contains(text, want) || !strings.Contains(html, want) {
+			t.Errorf("it lacks %q:\n%s\n%s", want, text, html)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -13,17 +14,35 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
+	"github.com/wacht-io/wacht/collector/internal/desk/problem"
 	"github.com/wacht-io/wacht/collector/internal/notify/notice"
 )
 
-// subject names the incident the same way in every mail, so that programs which sort
-// by subject keep the thread together, and the event behind it.
+// subject names the incident or problem the same way in every mail, so that programs
+// which sort by subject keep the thread together, and the event behind it.
 func subject(n notice.Notice) string {
-	s := fmt.Sprintf("[%s] %s %s", n.Incident.Priority, n.Incident.Number, n.Incident.Title)
-	if n.Event != incident.Opened {
+	title := n.Incident.Title
+	if n.Problem != nil {
+		title = n.Problem.Title
+	}
+	s := fmt.Sprintf("[%s] %s %s", n.About().Priority, n.About().Number, title)
+	if !opening(&n) {
 		s += " (" + n.Event + ")"
 	}
 	return clean(s)
+}
+
+// opening says whether a notice is the first of its thread.
+func opening(n *notice.Notice) bool {
+	return n.Event == kind(incident.Opened, problem.WasOpened, n)
+}
+
+// kind chooses by what a notice is about.
+func kind[T any](ofIncident, ofProblem T, n *notice.Notice) T {
+	if n.Problem != nil {
+		return ofProblem
+	}
+	return ofIncident
 }
 
 // clean takes out what would end a header line.
@@ -36,14 +55,14 @@ func clean(s string) string {
 	}, s)
 }
 
-// thread puts the mail into its incident's thread. The thread's root is the mail of
+// thread puts the mail into the thread of its incident or problem. The thread's root is the mail of
 // the opening; when nobody was told of that, the others still refer to it.
 func (c *channel) thread(m *gomail.Msg, d notice.Delivery) {
 	_, domain, _ := strings.Cut(c.from.Address, "@")
-	in := d.Notice.Incident
-	sum := sha256.Sum256([]byte(in.Customer + "\x00" + in.Number + "\x00" + d.Channel))
-	root := "wacht.incident." + hex.EncodeToString(sum[:12]) + "@" + domain
-	if d.Notice.Event == incident.Opened {
+	about := d.Notice.About()
+	sum := sha256.Sum256([]byte(about.Customer + "\x00" + about.Number + "\x00" + d.Channel))
+	root := kind("wacht.incident.", "wacht.problem.", &d.Notice) + hex.EncodeToString(sum[:12]) + "@" + domain
+	if opening(&d.Notice) {
 		m.SetMessageIDWithValue(root)
 		return
 	}
@@ -62,23 +81,35 @@ type view struct {
 type fact struct{ Name, Value string }
 
 func newView(n notice.Notice) view {
-	in := n.Incident
-	v := view{Title: fmt.Sprintf("%s %s: %s", in.Number, n.Event, in.Title)}
+	v := view{Title: subject(n)}
 	if len(n.Lines) > 0 {
 		v.Title, v.Lines = n.Lines[0], n.Lines[1:]
 	}
-	for _, f := range []fact{
+	facts := incidentFacts(&n.Incident)
+	if n.Problem != nil {
+		facts = problemFacts(n.Problem)
+	}
+	v.Facts = slices.DeleteFunc(facts, func(f fact) bool { return f.Value == "" })
+	return v
+}
+
+func incidentFacts(in *incident.Incident) []fact {
+	return []fact{
 		{"Customer", in.Customer}, {"Site", in.Site}, {"Host", firstOf(in.HostName, in.Host)},
 		{"Check", strings.TrimSpace(in.Check + " " + in.Item)}, {"Service", in.Service},
 		{"Priority", in.Priority}, {"Category", in.Category}, {"State", string(in.State)},
 		{"Opened", stamp(in.OpenedAt)}, {"Respond by", stamp(in.RespondBy)}, {"Solve by", stamp(in.ResolveBy)},
 		{"Resolved", stamp(in.ResolvedAt)}, {"Reported by", in.Reporter},
-	} {
-		if f.Value != "" {
-			v.Facts = append(v.Facts, f)
-		}
 	}
-	return v
+}
+
+func problemFacts(p *problem.Problem) []fact {
+	return []fact{
+		{"Customer", p.Customer}, {"Site", p.Site}, {"Host", firstOf(p.HostName, p.Host)},
+		{"Check", strings.TrimSpace(p.Check + " " + p.Item)},
+		{"Priority", p.Priority}, {"Category", p.Category}, {"State", string(p.State)},
+		{"Opened", stamp(p.OpenedAt)}, {"Limit reached", stamp(p.ReachedAt)}, {"Resolved", stamp(p.ResolvedAt)},
+	}
 }
 
 func firstOf(words ...string) string {
@@ -107,7 +138,7 @@ func (v view) text() string {
 		b.WriteString("\n")
 	}
 	for _, f := range v.Facts {
-		fmt.Fprintf(&b, "%-12s %s\n", f.Name+":", f.Value)
+		fmt.Fprintf(&b, "%-14s %s\n", f.Name+":", f.Value)
 	}
 	return b.String()
 }

@@ -10,7 +10,8 @@
 // the body as sent. A receiver computes it over the bytes it got, compares in constant
 // time, refuses a t more than five minutes away from its own clock, and answers 2xx
 // once the notice is safe with it. Deliveries come at least once: one whose key was
-// seen before is answered 2xx and dropped. The notices of one incident come in order.
+// seen before is answered 2xx and dropped. The notices of one incident or problem come
+// in order.
 //
 // Any 2xx is success. 408, 425, 429, 5xx and no answer in time are tried again, after
 // Retry-After where it is given; every other answer, a redirect among them, is final.
@@ -32,6 +33,7 @@ import (
 	"time"
 
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
+	"github.com/wacht-io/wacht/collector/internal/desk/problem"
 	"github.com/wacht-io/wacht/collector/internal/notify/notice"
 )
 
@@ -130,12 +132,14 @@ type channel struct {
 // Body is what is posted.
 type Body struct {
 	// Version is 1. Fields may be added to it.
-	Version  int               `json:"version"`
-	Key      string            `json:"key"`
-	Channel  string            `json:"channel"`
-	Event    string            `json:"event"`
-	At       time.Time         `json:"at"`
-	Incident incident.Incident `json:"incident"`
+	Version int       `json:"version"`
+	Key     string    `json:"key"`
+	Channel string    `json:"channel"`
+	Event   string    `json:"event"`
+	At      time.Time `json:"at"`
+	// Incident is there unless Problem is: its events begin with problem-.
+	Incident incident.Incident `json:"incident,omitzero"`
+	Problem  *problem.Problem  `json:"problem,omitempty"`
 	Lines    []string          `json:"lines"`
 }
 
@@ -143,7 +147,7 @@ type Body struct {
 func (c *channel) Send(ctx context.Context, d notice.Delivery) error {
 	n := d.Notice
 	body, err := json.Marshal(Body{
-		Version: 1, Key: d.Key, Channel: d.Channel, Event: n.Event, At: n.At, Incident: n.Incident, Lines: n.Lines,
+		Version: 1, Key: d.Key, Channel: d.Channel, Event: n.Event, At: n.At, Incident: n.Incident, Problem: n.Problem, Lines: n.Lines,
 	})
 	if err != nil {
 		return &notice.SendError{Err: fmt.Errorf("encoding the body: %w", err), Permanent: true}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
+	"github.com/wacht-io/wacht/collector/internal/desk/problem"
 	"github.com/wacht-io/wacht/collector/internal/notify/notice"
 )
 
@@ -112,6 +113,34 @@ func TestAReceiverCanVerify(t *testing.T) {
 	}
 	if request.Method != http.MethodPost {
 		t.Errorf("method %s", request.Method)
+	}
+}
+
+// A problem comes as one, and leaves the incident out.
+func TestProblemIsPosted(t *testing.T) {
+	var body []byte
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ = verify(r, testSecret, time.Now())
+	}))
+	defer server.Close()
+	reached := time.Unix(1768225600, 0).UTC()
+	d := notice.New(time.Unix(1767225600, 0), notice.Notice{
+		Key: "PRB-000007:1:problem-opened", Event: "problem-opened", At: time.Unix(1767225600, 0).UTC(),
+		Problem: &problem.Problem{Number: "PRB-000007", Customer: "acme", Title: "/var will be full", Why: "it falls", ReachedAt: reached, Confidence: 0.97},
+		Lines:   []string{"/var will be full"},
+	}, "ops")
+	if err := open(t, options(t, server.URL)).Send(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	var got Body
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatal(err)
+	}
+	if p := got.Problem; p == nil || p.Number != "PRB-000007" || p.Confidence != 0.97 || !p.ReachedAt.Equal(reached) || got.Event != "problem-opened" {
+		t.Errorf("body %s", body)
+	}
+	if bytes.Contains(body, []byte(`"incident"`)) {
+		t.Errorf("there is an incident in %s", body)
 	}
 }
 
