@@ -4,7 +4,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/mail"
 	"os"
+	"strings"
+	"unicode"
 
 	gomail "github.com/wneessen/go-mail"
 
@@ -30,6 +33,11 @@ func (o *Options) client() ([]gomail.Option, error) {
 	default:
 		out = append(out, gomail.WithTLSPolicy(gomail.TLSMandatory))
 	}
+	if o.plainAddresses() {
+		// A mail that asks for SMTPUTF8 (RFC 6531) bounces where a later server has no
+		// such thing. Only addresses need it: headers are encoded.
+		out = append(out, gomail.WithoutSMTPUTF8())
+	}
 	if o.Username == "" {
 		return out, nil
 	}
@@ -39,6 +47,17 @@ func (o *Options) client() ([]gomail.Option, error) {
 	}
 	return append(out, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover),
 		gomail.WithUsername(o.Username), gomail.WithPassword(string(password))), nil
+}
+
+// plainAddresses says whether all addresses are ASCII; the names beside them need not be.
+func (o *Options) plainAddresses() bool {
+	for _, s := range append([]string{o.From}, o.To...) {
+		address, err := mail.ParseAddress(s)
+		if err != nil || strings.ContainsFunc(address.Address, func(r rune) bool { return r > unicode.MaxASCII }) {
+			return false
+		}
+	}
+	return true
 }
 
 func (o *Options) port() int {
