@@ -24,6 +24,7 @@ import (
 	"github.com/wacht-io/wacht/checks/builtin"
 	"github.com/wacht-io/wacht/checks/checkpb"
 	"github.com/wacht-io/wacht/checks/sandbox"
+	"github.com/wacht-io/wacht/plugins/host"
 )
 
 // Options configure an agent. The zero value is that of an installed machine.
@@ -63,6 +64,7 @@ type Agent struct {
 	opts     Options
 	conf     *config.Config
 	checks   []checks.Check
+	plugins  *host.Host // nil when the machine allows none
 	env      checks.Env
 	spool    *spool.Spool
 	uplink   *uplink.Uplink
@@ -94,8 +96,7 @@ func New(opts Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.cleanUp())
 		}
 	}()
-	a.checks = allChecks(&opts, a.figures)
-	if a.conf, err = loadConfig(&opts, a.checks); err != nil {
+	if err := a.load(); err != nil {
 		return nil, err
 	}
 	a.env = environment(a.conf)
@@ -117,8 +118,19 @@ func New(opts Options) (_ *Agent, err error) {
 	return a, nil
 }
 
-// allChecks are the injected checks or the built-in ones.
-func allChecks(opts *Options, stats func(context.Context) map[string]float64) []checks.Check {
+// load reads the configuration and gathers the checks, those of plugins too.
+func (a *Agent) load() error {
+	known, err := gather(context.Background(), &a.opts, gathering{stats: a.figures, bound: true})
+	if err != nil {
+		return err
+	}
+	a.undo = append(a.undo, known.close)
+	a.conf, a.checks, a.plugins = known.conf, known.checks, known.plugins
+	return nil
+}
+
+// ownChecks are the injected checks or the built-in ones.
+func ownChecks(opts *Options, stats func(context.Context) map[string]float64) []checks.Check {
 	if opts.Checks != nil {
 		return opts.Checks(stats)
 	}
@@ -133,13 +145,11 @@ func specsOf(all []checks.Check) []*checks.Spec {
 	return specs
 }
 
-// loadConfig reads the machine's own file, with the overrides applied.
-func loadConfig(opts *Options, all []checks.Check) (*config.Config, error) {
-	path, must := opts.ConfigFile, true
-	if path == "" {
-		path, must = config.DefaultPath(), false
-	}
-	conf, err := config.Load(path, must, specsOf(all))
+// loadConfig reads the machine's own file, with the overrides applied. Without known
+// it leaves out what the file says of checks.
+func loadConfig(opts *Options, known *config.Known) (*config.Config, error) {
+	path, must := opts.configFile()
+	conf, err := config.Load(path, must, known)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +164,14 @@ func loadConfig(opts *Options, all []checks.Check) (*config.Config, error) {
 		}
 	}
 	return conf, nil
+}
+
+// configFile is the machine's own file, and whether it has to exist.
+func (o *Options) configFile() (path string, must bool) {
+	if o.ConfigFile == "" {
+		return config.DefaultPath(), false
+	}
+	return o.ConfigFile, true
 }
 
 func environment(conf *config.Config) checks.Env {

@@ -298,11 +298,18 @@ func (a *Agent) digests() []*agentpb.CheckDigest {
 	return out
 }
 
+// declaration gives the check.yaml of a check: a plugin's as the plugin told it.
 func (a *Agent) declaration() func(string) ([]byte, error) {
-	if a.opts.Declaration != nil {
-		return a.opts.Declaration
+	own := a.opts.Declaration
+	if own == nil {
+		own = checks.DeclarationFile
 	}
-	return checks.DeclarationFile
+	return func(check string) ([]byte, error) {
+		if data, ok := a.plugins.Declaration(check); ok {
+			return data, nil
+		}
+		return own(check)
+	}
 }
 
 // Found is what Discover gives of one check.
@@ -317,12 +324,13 @@ type Found struct {
 
 // Discover looks for what on this machine can be checked, without running an agent.
 // Failures are told to warn, and leave a check out.
-func Discover(ctx context.Context, opts Options, warn func(string, ...any)) ([]Found, error) {
-	all := allChecks(&opts, nil)
-	conf, err := loadConfig(&opts, all)
+func Discover(ctx context.Context, opts Options, warn func(string, ...any)) (_ []Found, err error) {
+	known, err := gather(ctx, &opts, gathering{})
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, known.close()) }()
+	all, conf := known.checks, known.conf
 	env := environment(conf)
 	all = slices.DeleteFunc(all, func(c checks.Check) bool { return !slices.Contains(c.Spec().Systems, runtime.GOOS) })
 	var out []Found

@@ -39,7 +39,7 @@ const joinTimeout = time.Minute
 // Enroll joins the machine to the collector named in opts with a token, and stores
 // the identity. With force it replaces one that is there.
 func Enroll(ctx context.Context, opts Options, token string, force bool) (*Joined, error) {
-	conf, err := loadConfig(&opts, allChecks(&opts, nil))
+	conf, err := loadConfig(&opts, nil)
 	if err != nil {
 		return nil, err
 	}

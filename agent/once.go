@@ -13,8 +13,18 @@ import (
 	"github.com/wacht-io/wacht/checks"
 )
 
-// Specs returns the declarations of the checks that there are.
-func Specs(opts Options) []*checks.Spec { return specsOf(allChecks(&opts, nil)) }
+// Specs returns the declarations of the checks that every agent has.
+func Specs(opts Options) []*checks.Spec { return specsOf(ownChecks(&opts, nil)) }
+
+// AllSpecs returns the declarations of the checks that this machine's agent has, those
+// of its plugins too.
+func AllSpecs(ctx context.Context, opts Options) ([]*checks.Spec, error) {
+	known, err := gather(ctx, &opts, gathering{})
+	if err != nil {
+		return nil, err
+	}
+	return specsOf(known.checks), known.close()
+}
 
 // Outcome is what CheckOnce gives of one instance.
 type Outcome struct {
@@ -36,12 +46,13 @@ const between = time.Second
 // CheckOnce runs a check now: with the given parameters when there are any, else as
 // it is discovered on this machine. Parameters of the machine's own file hold where
 // none is given. A check that compares with its run before is run twice.
-func CheckOnce(ctx context.Context, opts Options, name string, given checks.Params) ([]Outcome, error) {
-	all := allChecks(&opts, nil)
-	conf, err := loadConfig(&opts, all)
+func CheckOnce(ctx context.Context, opts Options, name string, given checks.Params) (_ []Outcome, err error) {
+	known, err := gather(ctx, &opts, gathering{})
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, known.close()) }()
+	all, conf := known.checks, known.conf
 	i := slices.IndexFunc(all, func(c checks.Check) bool { return c.Spec().Name == name })
 	if i < 0 {
 		return nil, fmt.Errorf("%w %q; there are: %s", ErrNoCheck, name, strings.Join(names(all), ", "))

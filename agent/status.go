@@ -128,7 +128,7 @@ var ErrNotRunning = errors.New("no agent is running here")
 
 // AskStatus asks the agent that runs with the state folder in opts.
 func AskStatus(ctx context.Context, opts Options) (*Status, error) {
-	conf, err := loadConfig(&opts, allChecks(&opts, nil))
+	conf, err := loadConfig(&opts, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -24,13 +24,7 @@ var declaration []byte
 // counter is a check that counts its own runs and does as it is told.
 type counter struct{ spec *checks.Spec }
 
-func newCounter() counter {
-	spec, err := checks.ParseSpec(declaration)
-	if err != nil {
-		panic(err)
-	}
-	return counter{spec}
-}
+func newCounter() counter { return counter{plugins.MustSpec(declaration)} }
 
 func (c counter) Spec() *checks.Spec { return c.spec }
 

@@ -2,7 +2,10 @@
 // The check is written against checks.Check as the built-in ones are, and its main
 // function is
 //
-//	func main() { plugins.Serve(check{}) }
+//	//go:embed check.yaml
+//	var declaration []byte
+//
+//	func main() { plugins.Serve(check{plugins.MustSpec(declaration)}) }
 //
 // The agent starts the program when the check is due, with few rights and little
 // memory, and it speaks with the agent as pluginpb/plugin.proto says.
@@ -20,6 +23,16 @@ import (
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/plugins/pluginpb"
 )
+
+// MustSpec reads a check.yaml that is compiled in. One that can't be read is a fault of
+// the build, and a panic that says what is wrong.
+func MustSpec(declaration []byte) *checks.Spec {
+	spec, err := checks.ParseSpec(declaration)
+	if err != nil {
+		panic(err)
+	}
+	return spec
+}
 
 // Serve serves the check to the agent that started this program. It returns when the
 // agent ends it; started by hand, the program says what it is and exits.

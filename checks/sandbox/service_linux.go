@@ -44,18 +44,18 @@ func startService(ctx context.Context, path string, opts ServiceOptions) (*Servi
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	program, err := sealed(path, opts.SHA256)
+	program, err := open(path, opts.SHA256)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = program.Close() }()
+	defer program.Close()
 	leaf, err := opts.Group.leaf(&opts)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Service{path: path, opts: opts, group: leaf, done: make(chan struct{}), kill: cancel}
-	s.cmd = s.command(ctx, program)
+	s.cmd = s.command(ctx, program.bytes)
 	started, ended := make(chan error), make(chan error)
 	go s.live(started, ended)
 	if err := <-started; err != nil {
@@ -69,10 +69,12 @@ func startService(ctx context.Context, path string, opts ServiceOptions) (*Servi
 	return s, nil
 }
 
+// command prepares the program. A script has not its own name here, nor what is beside
+// it: it runs as another user, who may not be let at either.
 func (s *Service) command(ctx context.Context, program *os.File) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
+	cmd := exec.CommandContext(ctx, descriptor(firstExtra))
 	cmd.Args = []string{s.path}
-	cmd.ExtraFiles = []*os.File{program} // the child's descriptor 3
+	cmd.ExtraFiles = []*os.File{program}
 	cmd.Env = append(environment(), s.opts.Env...)
 	cmd.Dir = s.opts.Dir
 	cmd.Stdout, cmd.Stderr = s.opts.Stdout, s.opts.Stderr

@@ -110,10 +110,25 @@ func New(ctx context.Context, opts Options) (*Host, error) {
 // Checks returns the plugins' checks.
 func (h *Host) Checks() []checks.Check { return h.checks }
 
-// Declaration returns the check.yaml of a plugin's check, or false.
+// Declaration returns the check.yaml of a plugin's check, or false. There are none
+// without a host.
 func (h *Host) Declaration(check string) ([]byte, bool) {
+	if h == nil {
+		return nil, false
+	}
 	data, ok := h.yaml[check]
 	return data, ok
+}
+
+// Untold names the checks whose plugins have never told a declaration.
+func (h *Host) Untold() []string {
+	var out []string
+	for _, p := range h.plugins {
+		if !p.shows(h.yaml[p.Name]) {
+			out = append(out, p.Name)
+		}
+	}
+	return out
 }
 
 // Failures tells, by check, why plugins do not run now.

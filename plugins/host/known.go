@@ -58,8 +58,10 @@ func (p *plugin) save() {
 // replace writes a file as the folder's owner's, in one step.
 func replace(path string, data []byte) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+	if err := os.Mkdir(dir, 0o700); err == nil {
+		if err := giveTo(filepath.Dir(dir), dir); err != nil {
+			return err
+		}
 	}
 	f, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {

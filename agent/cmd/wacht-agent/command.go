@@ -45,10 +45,12 @@ type call struct {
 	json      bool
 	token     string
 	force     bool
+	user      string
+	secrets   []string
 }
 
 func commands() []command {
-	all := []command{enrollCommand(), runCommand(), checkCommand(), discoverCommand(), statusCommand(), checksCommand()}
+	all := []command{enrollCommand(), runCommand(), checkCommand(), discoverCommand(), statusCommand(), checksCommand(), pluginCommand()}
 	return append(all, systemCommands()...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -42,6 +43,10 @@ func check(ctx context.Context, c *call) error {
 		}
 		params[key] = append(params[key], value)
 	}
+	spec, err := specOf(ctx, c.opts, c.args[0])
+	if err != nil {
+		return err
+	}
 	outcomes, err := agent.CheckOnce(ctx, c.opts, c.args[0], params)
 	if errors.Is(err, agent.ErrNoCheck) || errors.Is(err, agent.ErrParams) {
 		return usageError{err}
@@ -49,20 +54,24 @@ func check(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	spec := specOf(c.opts, c.args[0])
 	if c.json {
 		return c.printJSON(outcomeJSON(spec, outcomes))
 	}
 	return printOutcomes(c.out, spec, outcomes)
 }
 
-func specOf(opts agent.Options, name string) *checks.Spec {
-	for _, s := range agent.Specs(opts) {
+// specOf finds a check, or nil.
+func specOf(ctx context.Context, opts agent.Options, name string) (*checks.Spec, error) {
+	all, err := agent.AllSpecs(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
 		if s.Name == name {
-			return s
+			return s, nil
 		}
 	}
-	return nil
+	return nil, nil //nolint:nilnil // CheckOnce says which checks there are
 }
 
 type jsonRun struct {
@@ -238,17 +247,20 @@ Examples:
 	}
 }
 
-func listChecks(_ context.Context, c *call) error {
-	specs := agent.Specs(c.opts)
+func listChecks(ctx context.Context, c *call) error {
 	if len(c.args) > 1 {
 		return misused("checks takes one NAME at most")
 	}
+	specs, err := agent.AllSpecs(ctx, c.opts)
+	if err != nil {
+		return err
+	}
 	if len(c.args) == 1 {
-		spec := specOf(c.opts, c.args[0])
-		if spec == nil {
+		i := slices.IndexFunc(specs, func(s *checks.Spec) bool { return s.Name == c.args[0] })
+		if i < 0 {
 			return misused("there is no check %q: wacht-agent checks lists them", c.args[0])
 		}
-		specs = []*checks.Spec{spec}
+		specs = specs[i : i+1]
 	}
 	if c.json {
 		return c.printJSON(specs)

@@ -41,6 +41,9 @@ type Config struct {
 	// Local holds parameters of this machine by check or check/instance. They win
 	// over the policy's.
 	Local map[string]checks.Params
+	// PluginDir holds the files of plugins; Plugins are those that may run.
+	PluginDir string
+	Plugins   []Plugin
 }
 
 // DefaultPort is where a collector listens for agents.
@@ -55,6 +58,7 @@ func Default() *Config {
 		Evidence:    true,
 		SpoolBytes:  spool.DefaultMaxBytes,
 		SpoolMemory: spool.DefaultMemoryBytes,
+		PluginDir:   defaultPluginDir(),
 	}
 }
 
@@ -72,8 +76,10 @@ type file struct {
 		MaxBytes    at[size] `yaml:"max_bytes"`
 		MemoryBytes at[size] `yaml:"memory_bytes"`
 	} `yaml:"spool"`
-	Forbid []at[string]          `yaml:"forbid"`
-	Checks map[at[string]]params `yaml:"checks"`
+	Forbid    []at[string]          `yaml:"forbid"`
+	Checks    map[at[string]]params `yaml:"checks"`
+	PluginDir at[string]            `yaml:"plugin_dir"`
+	Plugins   map[at[string]]plugin `yaml:"plugins"`
 }
 
 type at[T comparable] struct {
@@ -123,10 +129,18 @@ func (v *values) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
+// Known are the checks that the file may speak of.
+type Known struct {
+	Specs []*checks.Spec
+	// Untold are checks of plugins that have not told their parameters: those that the
+	// file has for them are left out.
+	Untold []string
+}
+
 // Load reads the file and verifies it whole; the error has one line per mistake,
 // each with file and line. A file that does not exist gives the defaults, unless
-// it was named (must).
-func Load(path string, must bool, specs []*checks.Spec) (*Config, error) {
+// it was named (must). Without known, what the file says of checks is left out.
+func Load(path string, must bool, known *Known) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && !must {
 		return Default(), nil
@@ -134,18 +148,18 @@ func Load(path string, must bool, specs []*checks.Spec) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	return Parse(path, data, specs)
+	return Parse(path, data, known)
 }
 
 // Parse is Load for a file's content.
-func Parse(path string, data []byte, specs []*checks.Spec) (*Config, error) {
+func Parse(path string, data []byte, known *Known) (*Config, error) {
 	var f file
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
 		return nil, located(path, err)
 	}
-	p := parser{path: path, specs: specs, conf: Default()}
+	p := parser{path: path, known: known, conf: Default()}
 	p.take(&f)
 	if len(p.errs) > 0 {
 		slices.SortStableFunc(p.errs, func(a, b mistake) int { return a.line - b.line })
@@ -189,7 +203,7 @@ type mistake struct {
 
 type parser struct {
 	path  string
-	specs []*checks.Spec
+	known *Known
 	conf  *Config
 	errs  []mistake
 }
@@ -208,12 +222,17 @@ func (p *parser) take(f *file) {
 	}
 	p.size(f.Spool.MaxBytes, spool.MinMaxBytes, &p.conf.SpoolBytes)
 	p.size(f.Spool.MemoryBytes, 64<<10, &p.conf.SpoolMemory)
+	p.folder(f.PluginDir, &p.conf.PluginDir)
+	p.plugins(f.Plugins)
+	p.conf.Local = map[string]checks.Params{}
+	if p.known == nil {
+		return
+	}
 	for _, name := range f.Forbid {
 		if p.spec(name) != nil {
 			p.conf.Forbid = append(p.conf.Forbid, name.value)
 		}
 	}
-	p.conf.Local = map[string]checks.Params{}
 	for _, name := range slices.SortedFunc(maps.Keys(f.Checks), func(a, b at[string]) int { return a.line - b.line }) {
 		p.local(name, f.Checks[name])
 	}
@@ -267,13 +286,13 @@ func (p *parser) size(v at[size], least int64, into *int64) {
 // spec finds the check that a name (check or check/instance) is of.
 func (p *parser) spec(name at[string]) *checks.Spec {
 	check, _, _ := strings.Cut(name.value, "/")
-	for _, s := range p.specs {
+	for _, s := range p.known.Specs {
 		if s.Name == check {
 			return s
 		}
 	}
-	names := make([]string, len(p.specs))
-	for i, s := range p.specs {
+	names := make([]string, len(p.known.Specs))
+	for i, s := range p.known.Specs {
 		names[i] = s.Name
 	}
 	p.bad(name.line, "there is no check %q; there are: %s", check, strings.Join(names, ", "))
@@ -282,7 +301,7 @@ func (p *parser) spec(name at[string]) *checks.Spec {
 
 func (p *parser) local(name at[string], given params) {
 	spec := p.spec(name)
-	if spec == nil {
+	if spec == nil || slices.Contains(p.known.Untold, spec.Name) {
 		return
 	}
 	ps := make(checks.Params, len(given))

@@ -67,12 +67,15 @@ secrets_dir: /srv/secrets
 role: workstation
 evidence: false
 spool: {max_bytes: 64MiB, memory_bytes: 1048576}
+plugin_dir: /srv/plugins
+plugins:
+  queue: {sha256: 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f, user: mail, secrets: [token], memory: 64MiB}
 forbid: [http/webshop, registry]
 checks:
   disk: {exclude: [/mnt/a, /mnt/b], slow: 2s}
   http/intranet:
     url: https://intranet.example.net
-`), specs(t))
+`), &Known{Specs: specs(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +87,8 @@ checks:
 			"disk":          {"exclude": {"/mnt/a", "/mnt/b"}, "slow": {"2s"}},
 			"http/intranet": {"url": {"https://intranet.example.net"}},
 		},
+		PluginDir: "/srv/plugins",
+		Plugins:   []Plugin{{Name: "queue", SHA256: counted(), User: "mail", Secrets: []string{"token"}, Memory: 64 << 20, Line: 10}},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("Parse gave %+v", c)
@@ -103,7 +108,7 @@ checks:
     slow: 1h
     bogus: 1
 state_dir: var/lib
-`), specs(t))
+`), &Known{Specs: specs(t)})
 	for _, want := range []string{
 		`agent.yaml:1: collector: `,
 		`agent.yaml:2: "laptop" is not a role: use server or workstation`,
@@ -126,8 +131,14 @@ state_dir: var/lib
 		"checks: {\"http/\": {url: x}}":          "agent.yaml:1: an instance's name is empty",
 		"collector: msp.example.net:http":        `"http" in "msp.example.net:http" is not a port`,
 		"checks: {disk: {slow: 3s}, disk: null}": "agent.yaml:1: ",
+		"plugins: {queue: {}}":                   "plugin queue needs its sha256, 64 hexadecimal digits: wacht-agent plugin allow writes it",
+		"plugins: {queue: {sha256: 00}}":         "plugin queue needs its sha256",
+		"plugins: {Queue: {}}":                   `"Queue" is no name of a check`,
+		"plugins: {queue: {memory: 1MiB}}":       "1048576 bytes are too few",
+		"plugins: {queue: {secrets: [../x]}}":    `"../x" is no name of a secret`,
+		"plugin_dir: lib":                        "not an absolute path",
 	} {
-		if _, err := Parse("agent.yaml", []byte(text), specs(t)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse("agent.yaml", []byte(text), &Known{Specs: specs(t)}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: no %q in: %v", text, want, err)
 		}
 	}
@@ -136,7 +147,7 @@ state_dir: var/lib
 func FuzzParse(f *testing.F) {
 	f.Add("collector: a:1\nchecks: {disk: {slow: 1s}}")
 	spec, _ := checks.ParseSpec([]byte("{name: disk, summary: s, interval: 1s, timeout: 1s, parameters: [{name: slow, summary: s, type: duration}]}"))
-	f.Fuzz(func(_ *testing.T, text string) { _, _ = Parse("f", []byte(text), []*checks.Spec{spec}) })
+	f.Fuzz(func(_ *testing.T, text string) { _, _ = Parse("f", []byte(text), &Known{Specs: []*checks.Spec{spec}}) })
 }
 
 func TestLoadWithoutFile(t *testing.T) {

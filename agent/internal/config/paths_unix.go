@@ -12,6 +12,9 @@ func defaultPath() string     { return "/etc/wacht/agent.yaml" }
 func defaultStateDir() string { return "/var/lib/wacht-agent" }
 func keysFolder() string      { return "/etc/wacht/secrets" }
 
+// defaultPluginDir is where packages put plugins.
+func defaultPluginDir() string { return "/usr/lib/wacht/plugins" }
+
 // detectRole takes a machine with a battery for a workstation: it may sleep.
 func detectRole() agentpb.Role {
 	entries, _ := os.ReadDir("/sys/class/power_supply")

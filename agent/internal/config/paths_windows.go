@@ -22,6 +22,9 @@ func defaultPath() string     { return filepath.Join(Folder(), "agent.yaml") }
 func defaultStateDir() string { return filepath.Join(Folder(), "agent") }
 func keysFolder() string      { return filepath.Join(Folder(), "secrets") }
 
+// defaultPluginDir is where only administrators can write.
+func defaultPluginDir() string { return `C:\Program Files\Wacht\plugins` }
+
 // detectRole takes a Windows that is not sold as a server for a workstation
 // (https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_osversioninfoexw).
 func detectRole() agentpb.Role {
