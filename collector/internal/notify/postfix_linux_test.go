@@ -117,12 +117,12 @@ func newPostfix(t *testing.T) *postfix {
 	p.write("master.cf", values.Replace(postfixMaster))
 	p.write("sasl/smtpd.conf", values.Replace("pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: DIR/sasl/db\nmech_list: PLAIN\n"))
 	p.write("password", "pass word\n")
-	add := exec.CommandContext(t.Context(), "saslpasswd2", "-p", "-c", "-f", filepath.Join(dir, "sasl/db"), "-u", "example.net", "wacht")
+	add := exec.CommandContext(t.Context(), "saslpasswd2", "-p", "-c", "-f", filepath.Join(dir, "sasl", "db"), "-u", "example.net", "wacht")
 	add.Stdin = strings.NewReader("pass word")
 	if out, err := add.CombinedOutput(); err != nil {
 		t.Fatalf("saslpasswd2: %v: %s", err, out)
 	}
-	p.mustDo("chown", "postfix", filepath.Join(dir, "sasl/db"))
+	p.mustDo("chown", "postfix", filepath.Join(dir, "sasl", "db"))
 	p.certificates()
 	return p
 }
