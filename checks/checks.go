@@ -127,6 +127,8 @@ const (
 	MaxItemBytes     = 256  // an item's name, or a label's value
 	MaxSummaryBytes  = 1024 // a summary
 	MaxEvidenceBytes = 4096 // evidence
+	// MaxDeclarationBytes bounds a check.yaml that an agent sends its collector.
+	MaxDeclarationBytes = 64 << 10
 )
 
 // Instance is one way to run a check on this machine: the check itself (Name "")

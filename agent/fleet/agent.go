@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -64,6 +65,31 @@ func (a *Agent) machine() *agentpb.Machine {
 		Hostname: name, Os: "linux", Arch: "amd64", Platform: "simulated", AgentVersion: "fleet",
 		Fingerprint: enroll.Fingerprint([]string{"machine-id=" + name + a.dir}),
 	}
+}
+
+func (a *Agent) declarations() map[string][]byte {
+	if a.fleet.opts.Declarations == nil {
+		return nil
+	}
+	return a.fleet.opts.Declarations(a.index)
+}
+
+// digests are what the agent's Hello says of its checks.
+func (a *Agent) digests() []*agentpb.CheckDigest {
+	var out []*agentpb.CheckDigest
+	for check, text := range a.declarations() {
+		sum := sha256.Sum256(text)
+		out = append(out, &agentpb.CheckDigest{Check: check, Sha256: sum[:]})
+	}
+	return out
+}
+
+func (a *Agent) declaration(check string) ([]byte, error) {
+	text, ok := a.declarations()[check]
+	if !ok {
+		return nil, fmt.Errorf("there is no check %q", check)
+	}
+	return text, nil
 }
 
 func (a *Agent) join(ctx context.Context) error {
@@ -140,7 +166,7 @@ func (a *Agent) start(context.Context) error {
 	a.uplink, err = uplink.New(uplink.Options{
 		Address: a.fleet.opts.Address, Dial: a.fleet.wire.connect, StateDir: a.dir,
 		Identity: a.id, Spool: a.spool, Machine: a.machine(),
-		Renamed: a.rename, Acked: a.heard, Logger: a.fleet.opts.Logger.With("agent", a.index),
+		Checks: a.digests(), Declaration: a.declaration, Renamed: a.rename, Acked: a.heard, Logger: a.fleet.opts.Logger.With("agent", a.index),
 	})
 	if err != nil {
 		return errors.Join(err, a.spool.Close())

@@ -38,6 +38,9 @@ type Options struct {
 	Token func(ctx context.Context, agent int) (string, error)
 	// Hostname names an agent's machine; nil gives sim-0000 and so on.
 	Hostname func(agent int) string
+	// Declarations are the check.yaml of checks that the agents have beyond the built-in
+	// ones, as with a plugin; nil means none.
+	Declarations func(agent int) map[string][]byte
 	// Dial opens connections; nil dials TCP. Bytes are counted in either case.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Appended is called for each run that was spooled, before anything can be

@@ -24,7 +24,7 @@ const (
 // The limits that plugin.proto names.
 const (
 	MaxMessageBytes     = 4 << 20
-	MaxDeclarationBytes = 256 << 10
+	MaxDeclarationBytes = checks.MaxDeclarationBytes
 	MaxSampleBytes      = 64 << 10
 	MaxInstances        = 1000
 )

@@ -89,7 +89,7 @@ func (*DescribeRequest) Descriptor() ([]byte, []int) {
 
 type DescribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The check's check.yaml, at most 256 KiB. The name in it is what the program's
+	// The check's check.yaml, at most 64 KiB. The name in it is what the program's
 	// file is called after: wacht-plugin-NAME.
 	Yaml          []byte `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
 	unknownFields protoimpl.UnknownFields

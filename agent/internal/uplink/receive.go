@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wacht-io/wacht/agent/agentpb"
+	"github.com/wacht-io/wacht/checks"
 )
 
 // receive takes in what the collector sends until the stream ends.
@@ -52,12 +53,20 @@ func (s *stream) apply(ctx context.Context, p *agentpb.Policy) {
 	}()
 }
 
-// declare answers with one message per declaration, so that none is too large.
+// declare answers with one message per declaration, so that none is too large. Each is
+// told once a stream, whatever is asked: a collector can't make the agent hold many.
 func (s *stream) declare(names []string) {
 	for _, name := range names {
+		if s.declared[name] || len(s.declared) == maxDeclared {
+			continue
+		}
+		s.declared[name] = true
 		data, err := s.u.opts.Declaration(name)
+		if err == nil && len(data) > checks.MaxDeclarationBytes {
+			err = fmt.Errorf("it has %d bytes; a collector takes at most %d", len(data), checks.MaxDeclarationBytes)
+		}
 		if err != nil {
-			s.u.opts.Logger.Warn("the collector asks for a declaration that there is not", "check", name, "error", err)
+			s.u.opts.Logger.Warn("a declaration that the collector asks for can't be sent", "check", name, "error", err)
 			continue
 		}
 		s.queue(&agentpb.AgentMessage{Message: &agentpb.AgentMessage_Declarations{Declarations: &agentpb.Declarations{
@@ -65,6 +74,9 @@ func (s *stream) declare(names []string) {
 		}}})
 	}
 }
+
+// maxDeclared bounds the names that a collector may ask for in a stream.
+const maxDeclared = 256
 
 // maxControl bounds the answers that wait: a collector that asks without reading
 // gets no more.

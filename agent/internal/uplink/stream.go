@@ -39,6 +39,8 @@ type stream struct {
 	enc   *encoder
 	limit int
 	rate  *rate.Limiter
+	// declared are the checks that the collector asked for; the receiver's own.
+	declared map[string]bool
 
 	mu      sync.Mutex
 	control []*agentpb.AgentMessage // to be sent before runs
@@ -68,7 +70,7 @@ func (u *Uplink) stream(ctx context.Context, conn *grpc.ClientConn) error {
 	}
 	s := &stream{
 		u: u, conn: conn, rpc: rpc, enc: newEncoder(), window: 4 * smallest, wake: make(chan struct{}, 1),
-		rate: rate.NewLimiter(rate.Limit(u.opts.BacklogRate), backlogRuns),
+		declared: make(map[string]bool), rate: rate.NewLimiter(rate.Limit(u.opts.BacklogRate), backlogRuns),
 	}
 	if err := s.greet(); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/wacht-io/wacht/agent/internal/enroll"
 	"github.com/wacht-io/wacht/agent/internal/spool"
 	"github.com/wacht-io/wacht/agent/internal/uplinktest"
+	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/checks/checkpb"
 )
 
@@ -422,7 +423,7 @@ func TestPolicyAndDeclarations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := uplinktest.New(t)
 		c.Policy = &agentpb.Policy{Revision: 7}
-		c.Wanted = []string{"disk", "absent"}
+		c.Wanted = []string{"disk", "absent", "disk", "huge"}
 		h := &host{t: t, c: c, dir: t.TempDir(), given: map[uplinktest.RunID]bool{}}
 		h.opts.Policy = func(_ context.Context, p *agentpb.Policy) *agentpb.PolicyAnswer {
 			return &agentpb.PolicyAnswer{Revision: p.GetRevision()}
@@ -430,6 +431,9 @@ func TestPolicyAndDeclarations(t *testing.T) {
 		h.opts.Declaration = func(name string) ([]byte, error) {
 			if name == "absent" {
 				return nil, os.ErrNotExist
+			}
+			if name == "huge" {
+				return make([]byte, checks.MaxDeclarationBytes+1), nil
 			}
 			return []byte("name: " + name), nil
 		}
