@@ -133,8 +133,14 @@ func (c *core) openEngine(ctx context.Context) error {
 		PublicURL: c.config.PublicURL, Router: notify.NewRouter(c.config.Notify), Wake: wake, Logger: c.log, Registerer: c.registry,
 		ServerSilence: c.config.Silence.Server.D(), AnnouncedSilence: c.config.Silence.Announced.D(), NoSweep: c.offline,
 	})
+	if err != nil {
+		return err
+	}
 	c.backend = backend{c.engine}
-	return err
+	for _, u := range c.undeclared(c.policy) {
+		c.log.Warn("the policy speaks of a check that neither is built in nor any agent has", "place", u.At.String(), "check", u.Check, "meant", u.Near)
+	}
+	return nil
 }
 
 func (c *core) openSender() error {

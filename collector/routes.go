@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/wacht-io/wacht/checks"
@@ -30,7 +31,7 @@ func (c *core) routes(addr string) (http.Handler, error) {
 		return nil, err
 	}
 	queries := c.queries()
-	hosts := expose.New(expose.Options{Source: source{c.engine}, Spec: c.spec, Address: addr, Logger: c.log})
+	hosts := expose.New(expose.Options{Source: source{c.engine}, Address: addr, Logger: c.log})
 	exposed := c.auth.RequireUnlessLocal(scoped(hosts.Handler, hosts.HandlerOfAll))
 
 	mux := http.NewServeMux()
@@ -70,7 +71,7 @@ func (c *core) API() (http.Handler, error) {
 
 func (c *core) queries() http.Handler {
 	q := promapi.New(c.history, promapi.Options{
-		Specs: func() []*checks.Spec { return c.specs }, Registerer: c.registry, Logger: c.log,
+		Specs: c.declared, Registerer: c.registry, Logger: c.log,
 	})
 	return scoped(q.Handler, q.HandlerOfAll)
 }
@@ -88,13 +89,10 @@ func scoped(one func(customer string) http.Handler, all func() http.Handler) htt
 	})
 }
 
-func (c *core) spec(check string) *checks.Spec {
-	for _, s := range c.specs {
-		if s.Name == check {
-			return s
-		}
-	}
-	return nil
+// declared lists the built-in declarations first, which nobody else's can replace, and
+// then those that agents of a customer, or of all, brought.
+func (c *core) declared(customer string) []*checks.Spec {
+	return slices.Concat(c.specs, c.engine.Declared(customer))
 }
 
 // source shows the engine to Prometheus' scrapes.
@@ -137,7 +135,7 @@ func exposedState(v *engine.StateView) expose.State {
 		Check: v.Check, Instance: v.Instance, Item: v.Item, Status: v.Status, Level: v.Level, LastSeen: v.LastSeen,
 	}
 	for _, m := range v.Metrics {
-		out.Metrics = append(out.Metrics, m.Metric())
+		out.Metrics = append(out.Metrics, expose.Metric{Metric: m.Metric(), Help: m.Help, Unit: m.Unit})
 	}
 	return out
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -107,7 +106,7 @@ func (e *Engine) applyResult(g *group, ss *sessionState, res *agentpb.PackedResu
 	st.summary, st.evidence = res.GetSummary(), res.Evidence
 	st.lastSeen, st.nextWithin = g.now, nextWithin
 	if st.shape.program == nil {
-		st.level = rules.Unknown // a check that this collector does not know
+		st.level, st.unjudged = rules.Unknown, true // a check that this collector does not know
 		return
 	}
 	// Live results come in the order of their numbers, so no tick is given to judge
@@ -238,11 +237,7 @@ func (e *Engine) shapeFor(t *task, item string, columns []rules.Column) (*shape,
 	if err := t.host.begin(time.Now(), newColumns(known, columns)); err != nil {
 		return nil, err
 	}
-	program, err := e.policy.Book().Program(t.host.subject(t, item), columns)
-	if err != nil && !errors.Is(err, rules.ErrUndeclared) {
-		return nil, fmt.Errorf("rules of %s: %w", t.check, err)
-	}
-	return &shape{columns: columns, program: program, series: e.seriesOf(t, item, columns)}, nil
+	return &shape{columns: columns, program: e.program(t, item, columns), series: e.seriesOf(t, item, columns)}, nil
 }
 
 func sameColumn(a, b rules.Column) bool { return a.Name == b.Name && slices.Equal(a.Labels, b.Labels) }

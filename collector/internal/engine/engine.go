@@ -34,8 +34,12 @@ import (
 // Policy says what is checked on a host, and what of it is a breach.
 type Policy interface {
 	Book() *rules.Book
-	// Effective is a host's configuration; its revision changes only when it does.
-	Effective(h inventory.Host) *agentpb.Policy
+	// Effective is a host's configuration, with that of the checks of its agent that are
+	// not built in; its revision changes only when it does.
+	Effective(h inventory.Host, foreign []string) *agentpb.Policy
+	// Foreign is what judges a check that agents of a customer declared. Unfit tells what
+	// of the policy does not fit it and is left out.
+	Foreign(customer string, d rules.Declaration) (book *rules.Book, unfit []string, err error)
 }
 
 // Options are what an engine works with.
@@ -43,7 +47,7 @@ type Options struct {
 	Store   store.Store
 	History *history.Store
 	Policy  Policy
-	// Declarations describes the checks whose results may come in.
+	// Declarations describes the built-in checks; others are declared by agents.
 	Declarations []*checks.Spec
 	Level        *sla.Level
 	Router       *notify.Router
@@ -83,12 +87,15 @@ type Engine struct {
 	mu      sync.Mutex // guards all below
 	hosts   map[string]*host
 	desks   map[string]*deskOf
+	foreign map[string]map[foreignKey]*foreign // by customer
 	policy  Policy
 	numbers counters
 	failing error // of the newest commit, or nil
 	scratch []rules.Transition
 	// reconciled is when tickets were last held against states.
 	reconciled time.Time
+	// leftovers delete rows that were found to be of no use when they were loaded.
+	leftovers []store.Write
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -110,6 +117,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		commits:    make(chan *group),
 		hosts:      make(map[string]*host),
 		desks:      make(map[string]*deskOf),
+		foreign:    make(map[string]map[foreignKey]*foreign),
 		policy:     opt.Policy,
 		started:    time.Now(),
 		reconciled: time.Now(),

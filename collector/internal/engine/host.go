@@ -41,6 +41,7 @@ type host struct {
 	// newSeries counts the series that the host began since seriesFrom.
 	newSeries  int
 	seriesFrom time.Time
+	foreign    hostForeign
 }
 
 type taskKey struct{ check, instance string }
@@ -49,8 +50,11 @@ type taskKey struct{ check, instance string }
 type task struct {
 	host *host
 	taskKey
-	spec   *checks.Spec
-	states map[string]*state
+	// spec is the check's declaration, nil where the collector does not know it; foreign
+	// says where that came from an agent.
+	spec    *checks.Spec
+	foreign *foreign
+	states  map[string]*state
 	// round counts complete runs: a state that was not touched in the newest one
 	// has vanished.
 	round uint32
@@ -65,6 +69,8 @@ type state struct {
 	// forgotten says that the state left its task: a session that still knows it has
 	// to look the item up again.
 	forgotten bool
+	// unjudged says that there was nothing to judge the newest result by.
+	unjudged bool
 
 	round      uint32
 	status     checks.Status
@@ -82,8 +88,8 @@ type state struct {
 // with, whatever others the state had since.
 type shape struct {
 	columns []rules.Column
-	// program is nil where the collector does not know the check. A new policy
-	// renews it; Engine.mu guards it.
+	// program is nil where the collector does not know the check. A new policy or a
+	// declaration renews it; Engine.mu guards it.
 	program *rules.Program
 	// series are the handles in history; only the archiver looks inside.
 	series *seriesSet

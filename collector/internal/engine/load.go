@@ -23,6 +23,9 @@ func (e *Engine) load(ctx context.Context) error {
 	if err := e.loadHosts(ctx); err != nil {
 		return err
 	}
+	if err := e.loadForeign(ctx); err != nil {
+		return err
+	}
 	if err := e.loadStates(ctx); err != nil {
 		return err
 	}
@@ -70,24 +73,19 @@ func (e *Engine) loadStates(ctx context.Context) error {
 	return nil
 }
 
-// loadState makes a state as it was. When its check is not known any more, or its
-// metrics are not, it waits without rules for the agent to define it anew.
+// loadState makes a state as it was. When its check is not known any more, it waits
+// without rules for the agent to declare it anew.
 func (e *Engine) loadState(h *host, row *stateRow) {
 	t := h.task(taskKey{row.Check, row.Instance})
 	h.tasks[t.taskKey] = t
-	t.spec = e.specs[row.Check]
+	e.know(t)
 	st := &state{
 		task: t, item: row.Item, machine: row.Machine,
 		shape: &shape{columns: row.Columns, series: e.seriesOf(t, row.Item, row.Columns)},
 		since: row.Since, summary: row.Summary, nextWithin: row.NextWithin,
 	}
 	st.level = st.machine.Level()
-	program, err := e.policy.Book().Program(h.subject(t, st.item), st.shape.columns)
-	if err != nil && !errors.Is(err, rules.ErrUndeclared) {
-		e.log.Warn("the rules of a check state can't be used until its agent is back", "host", h.Name, "check", row.Check, "error", err)
-	} else {
-		st.shape.program = program
-	}
+	st.shape.program = e.program(t, st.item, st.shape.columns)
 	t.states[st.item] = st
 	h.states++
 	h.expect(st.machine.Due())

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/wacht-io/wacht/agent/agentpb"
 	"github.com/wacht-io/wacht/collector/internal/desk"
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
+	"github.com/wacht-io/wacht/collector/internal/rules"
 	"github.com/wacht-io/wacht/collector/internal/store"
 )
 
@@ -80,6 +83,9 @@ func (e *Engine) Revoke(ctx context.Context, customer, id, by string) error {
 			return nil
 		}
 		h.RevokedAt = g.now
+		if err := e.rename(g, h, nil); err != nil {
+			return err
+		}
 		if _, err := e.handle(g, customer, desk.HostRevoked{Host: h.ID, HostName: h.Name, By: by}); err != nil {
 			return err
 		}
@@ -168,7 +174,7 @@ func (s *Session) PolicyAnswer(a *agentpb.PolicyAnswer) {
 
 // sendPolicy gives the agent its host's effective configuration, unless it has it.
 func (s *Session) sendPolicy(have uint64) {
-	p := s.engine.policy.Effective(s.host.Host)
+	p := s.engine.policy.Effective(s.host.Host, slices.Sorted(maps.Keys(s.host.foreign.named)))
 	if s.policy = p.Revision; p.Revision == have {
 		return
 	}
@@ -180,6 +186,7 @@ func (s *Session) sendPolicy(have uint64) {
 func (e *Engine) SetPolicy(ctx context.Context, p Policy) error {
 	return e.do(ctx, func(g *group) error {
 		e.policy = p
+		e.rebook()
 		for _, h := range e.hosts {
 			for _, t := range h.tasks {
 				for _, st := range t.states {
@@ -198,34 +205,47 @@ func (e *Engine) SetPolicy(ctx context.Context, p Policy) error {
 // rebind gives the shapes that the stream defined the policy that holds.
 func (s *Session) rebind() {
 	for _, ss := range s.states {
-		if ss.shape != nil && ss.task.spec != nil {
-			s.engine.reprogram(ss.task, ss.item, ss.shape)
+		if ss.shape != nil {
+			ss.shape.program = s.engine.program(ss.task, ss.item, ss.shape.columns)
 		}
 	}
 }
 
-func (e *Engine) reprogram(t *task, item string, sh *shape) {
-	program, err := e.policy.Book().Program(t.host.subject(t, item), sh.columns)
-	if err != nil {
-		e.log.Warn("a check state keeps the rules that it had", "host", t.host.Name, "check", t.check, "error", err)
-		return
+// rebindForeign gives the tasks that the stream named the declarations that there are,
+// and their shapes the rules of those.
+func (s *Session) rebindForeign() {
+	for _, t := range s.tasks {
+		if s.engine.specs[t.check] == nil {
+			s.engine.know(t)
+		}
 	}
-	sh.program = program
+	for _, ss := range s.states {
+		if ss.shape != nil && s.engine.specs[ss.task.check] == nil {
+			ss.shape.program = s.engine.program(ss.task, ss.item, ss.shape.columns)
+		}
+	}
 }
 
-// rebind gives a state the program of the policy that holds, which ends what rules
-// that are no more had opened.
+// rebind gives a state the program that holds now, which ends what rules that are no
+// more had opened, and judges a result that came when there was none.
 func (e *Engine) rebind(g *group, st *state) {
-	if st.task.spec == nil {
-		return
-	}
-	e.reprogram(st.task, st.item, st.shape)
-	program := st.shape.program
+	program := e.program(st.task, st.item, st.shape.columns)
+	st.shape.program = program
 	if program == nil {
 		return
 	}
 	var changed bool
-	e.scratch, changed = program.Tick(&st.machine, g.now, e.scratch[:0])
+	if st.unjudged {
+		st.unjudged = false
+		o := rules.Observation{
+			Status: st.status, Values: st.values, Received: g.now,
+			NextWithin: max(st.nextWithin-g.now.Sub(st.lastSeen), time.Millisecond),
+		}
+		e.scratch, changed = program.Judge(&st.machine, &o, e.scratch[:0])
+	} else {
+		e.scratch, changed = program.Tick(&st.machine, g.now, e.scratch[:0])
+	}
+	st.relevel(g.now)
 	st.task.host.expect(st.machine.Due())
 	e.settle(g, st, e.scratch, changed)
 }

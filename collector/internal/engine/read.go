@@ -158,7 +158,7 @@ func metricView(t *task, c rules.Column, value float64) MetricView {
 	m := MetricView{Name: c.Name, Exposed: history.MetricName(t.check, c.Name), Type: checks.Gauge.String(), Value: value}
 	if t.spec != nil {
 		if d := t.spec.Metric(c.Name); d != nil {
-			m.Type, m.Unit = d.Type, d.Unit
+			m.Type, m.Unit, m.Help = d.Type, d.Unit, d.Summary
 		}
 	}
 	if len(c.Labels) > 0 {

@@ -44,7 +44,11 @@ type Session struct {
 	lost bool
 	// policy is the revision that the agent was last given.
 	policy uint64
-	out    *outgoing
+	// wanted are the declarations that the agent was asked for, at askedAt, and has not
+	// told; Engine.mu guards both.
+	wanted  map[foreignKey]struct{}
+	askedAt time.Time
+	out     *outgoing
 }
 
 // sessionState is what a stream's number for a state stands for.
@@ -93,6 +97,9 @@ func (e *Engine) Connect(ctx context.Context, hostID string, hello *agentpb.Hell
 			Visit: h.Visit, NowMs: g.now.UnixMilli(), MaxMessageBytes: MaxMessageBytes,
 		}
 		g.marked[h] = struct{}{}
+		if err := s.hear(g, hello.Checks); err != nil {
+			return err
+		}
 		s.sendPolicy(hello.PolicyRevision)
 		return e.putHost(g, h)
 	})
@@ -299,9 +306,10 @@ func (s *Session) task(key taskKey) *task {
 		}
 	}
 	t := s.host.task(key)
-	if t.spec = s.engine.specs[key.check]; t.spec == nil {
+	s.engine.know(t)
+	if _, named := s.host.foreign.named[key.check]; t.spec == nil && !named {
 		s.host.finding(time.Now(), fmt.Sprintf(
-			"check %s is not known to this collector: its results are kept, but not judged; upgrade the collector", key.check))
+			"check %s is not known to this collector, and the agent's hello did not name it: its results are kept, but not judged; upgrade the collector", key.check))
 	}
 	return t
 }

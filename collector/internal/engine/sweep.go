@@ -26,6 +26,7 @@ func (e *Engine) sweep(g *group) {
 	if g.now.Sub(e.reconciled) >= reconcileEvery {
 		e.reconciled = g.now
 		e.reconcile(g)
+		e.sweepForeign(g)
 	}
 	for customer, d := range e.desks {
 		if due := d.Due(); due.IsZero() || due.After(g.now) {

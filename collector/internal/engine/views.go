@@ -71,12 +71,14 @@ type StateView struct {
 // MetricView is one figure of the newest result. Name is without prefix; in
 // Prometheus' exposition it is Exposed.
 type MetricView struct {
-	Name    string            `json:"name"`
-	Exposed string            `json:"exposed"`
-	Type    string            `json:"type"`
-	Unit    string            `json:"unit"`
-	Labels  map[string]string `json:"labels,omitempty"`
-	Value   float64           `json:"value"`
+	Name    string `json:"name"`
+	Exposed string `json:"exposed"`
+	Type    string `json:"type"`
+	Unit    string `json:"unit"`
+	// Help says what the figure is, as the check declares it.
+	Help   string            `json:"-"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Value  float64           `json:"value"`
 }
 
 // Metric is the figure as a check reported it.

@@ -50,14 +50,20 @@ type State struct {
 	Status                checks.Status
 	Level                 rules.Level
 	LastSeen              time.Time
-	Metrics               []checks.Metric
+	Metrics               []Metric
 }
 
-// Options of an Exposer. Source and Spec must be set.
+// Metric is a figure with what its check's declaration says of it: Help and Unit are
+// empty where there is none.
+type Metric struct {
+	checks.Metric
+
+	Help, Unit string
+}
+
+// Options of an Exposer. Source must be set.
 type Options struct {
 	Source Source
-	// Spec returns a check's declaration, nil when there is none.
-	Spec func(check string) *checks.Spec
 	// Address is the host:port under which Prometheus reaches the collector's pages,
 	// Scheme http or https. Without an address it is the one that was asked.
 	Address, Scheme string

@@ -55,29 +55,34 @@ func example() *memory {
 			Labels: map[string]string{"rack-nr": "4"}},
 	}
 	states := []State{
-		{Check: "disk", Item: `/va"r\n` + "\n\xff", Status: checks.OK, Level: rules.Warning, LastSeen: seen, Metrics: []checks.Metric{
-			{Name: "size_bytes", Value: 100e9}, {Name: "free_bytes", Value: 20e9}, {Name: "free_ratio", Value: 0.2},
-		}},
+		{Check: "disk", Item: `/va"r\n` + "\n\xff", Status: checks.OK, Level: rules.Warning, LastSeen: seen, Metrics: described("disk",
+			checks.Metric{Name: "size_bytes", Value: 100e9}, checks.Metric{Name: "free_bytes", Value: 20e9}, checks.Metric{Name: "free_ratio", Value: 0.2},
+		)},
 		{Check: "disk", Item: "/", Status: checks.Critical, Level: rules.Critical, LastSeen: seen,
-			Metrics: []checks.Metric{{Name: "size_bytes", Value: 5e9}}},
-		{Check: "disk", Item: "/gone", Level: rules.Stale, LastSeen: seen, Metrics: []checks.Metric{{Name: "size_bytes", Value: 1}}},
-		{Check: "diskio", Item: "sda", LastSeen: seen, Metrics: []checks.Metric{
-			{Name: "read_bytes_total", Type: checks.Counter, Value: 12345},
-			{Name: "odd", Value: 1, Labels: []checks.Label{{Name: "customer", Value: "globex"}}},
-			{Name: "odd", Value: 2, Labels: []checks.Label{{Name: "customer", Value: "globex"}}},
-			{Name: "bad name", Value: 1}, {Name: "bad_label", Value: 1, Labels: []checks.Label{{Name: "a b", Value: "c"}}},
-		}},
+			Metrics: described("disk", checks.Metric{Name: "size_bytes", Value: 5e9})},
+		{Check: "disk", Item: "/gone", Level: rules.Stale, LastSeen: seen, Metrics: described("disk", checks.Metric{Name: "size_bytes", Value: 1})},
+		{Check: "diskio", Item: "sda", LastSeen: seen, Metrics: described("diskio",
+			checks.Metric{Name: "read_bytes_total", Type: checks.Counter, Value: 12345},
+			checks.Metric{Name: "odd", Value: 1, Labels: []checks.Label{{Name: "customer", Value: "globex"}}},
+			checks.Metric{Name: "odd", Value: 2, Labels: []checks.Label{{Name: "customer", Value: "globex"}}},
+			checks.Metric{Name: "bad name", Value: 1},
+			checks.Metric{Name: "bad_label", Value: 1, Labels: []checks.Label{{Name: "a b", Value: "c"}}},
+		)},
 		{Check: "http", Instance: "webshop", LastSeen: seen},
 	}
 	return &memory{hosts: hosts, states: map[string][]State{"01A": states, "01B": {{Check: "http", LastSeen: seen}}}}
 }
 
-func declared(check string) *checks.Spec {
-	spec, err := checks.Declaration(check)
-	if err != nil {
-		return nil
+// described are metrics with what the check's declaration says of them.
+func described(check string, ms ...checks.Metric) []Metric {
+	out := make([]Metric, len(ms))
+	for i, m := range ms {
+		out[i].Metric = m
+		if spec, err := checks.Declaration(check); err == nil && spec.Metric(m.Name) != nil {
+			out[i].Help, out[i].Unit = spec.Metric(m.Name).Summary, spec.Metric(m.Name).Unit
+		}
 	}
-	return spec
+	return out
 }
 
 func get(t *testing.T, h http.Handler, path string, header ...string) (int, string) {
@@ -92,7 +97,7 @@ func get(t *testing.T, h http.Handler, path string, header ...string) (int, stri
 }
 
 func TestHostMetrics(t *testing.T) {
-	h := New(Options{Source: example(), Spec: declared}).Handler("acme")
+	h := New(Options{Source: example()}).Handler("acme")
 	code, body := get(t, h, "/metrics/hosts/01A")
 	if code != http.StatusOK {
 		t.Fatalf("%d %s", code, body)
@@ -128,7 +133,7 @@ func TestHostMetrics(t *testing.T) {
 }
 
 func TestHostMetricsInOpenMetrics(t *testing.T) {
-	h := New(Options{Source: example(), Spec: declared}).Handler("acme")
+	h := New(Options{Source: example()}).Handler("acme")
 	_, body := get(t, h, "/metrics/hosts/01A", "Accept", "application/openmetrics-text;version=1.0.0")
 	for _, text := range []string{"# UNIT wacht_disk_size_bytes bytes\n", "# TYPE wacht_diskio_read_bytes counter\n", "\n# EOF\n"} {
 		if !strings.Contains(body, text) {
@@ -156,17 +161,17 @@ func TestPromtoolAccepts(t *testing.T) {
 			for _, name := range m.Labels {
 				labels = append(labels, checks.Label{Name: name, Value: "x"})
 			}
-			s.Metrics = append(s.Metrics, checks.Metric{Name: m.Name, Type: kind, Labels: labels})
+			s.Metrics = append(s.Metrics, described(spec.Name, checks.Metric{Name: m.Name, Type: kind, Labels: labels})...)
 		}
 		states = append(states, s)
 	}
 	source.states["01A"] = states
-	_, body := get(t, New(Options{Source: source, Spec: declared}).HandlerOfAll(), "/metrics/hosts/01A")
+	_, body := get(t, New(Options{Source: source}).HandlerOfAll(), "/metrics/hosts/01A")
 	prometheustest.CheckMetrics(t, []byte(body))
 }
 
 func TestDiscovery(t *testing.T) {
-	e := New(Options{Source: example(), Spec: declared, Address: "wacht.example.org:7420", Scheme: "https"})
+	e := New(Options{Source: example(), Address: "wacht.example.org:7420", Scheme: "https"})
 	code, body := get(t, e.Handler("acme"), "/sd")
 	want := `[{"targets":["wacht.example.org:7420"],"labels":{"__meta_wacht_customer":"acme","__meta_wacht_host":"db",` +
 		`"__meta_wacht_host_id":"01A","__meta_wacht_label_rack_nr":"4","__meta_wacht_os":"linux","__meta_wacht_role":"server",` +
@@ -187,7 +192,7 @@ func TestNobodySeesAnotherCustomer(t *testing.T) {
 	for _, careless := range []bool{false, true} {
 		source := example()
 		source.careless = careless
-		e := New(Options{Source: source, Spec: declared})
+		e := New(Options{Source: source})
 		for _, as := range []string{"acme", "globex", "nobody", ""} {
 			_, sd := get(t, e.Handler(as), "/sd")
 			for _, host := range source.hosts {
@@ -209,7 +214,7 @@ func TestRefusals(t *testing.T) {
 		"/metrics/hosts/none": http.StatusNotFound, "/metrics/hosts/": http.StatusNotFound, "/metrics": http.StatusNotFound,
 		"/metrics/hosts/" + url.PathEscape("../01A"): http.StatusNotFound,
 	} {
-		if code, body := get(t, New(Options{Source: example(), Spec: declared}).HandlerOfAll(), path); code != want {
+		if code, body := get(t, New(Options{Source: example()}).HandlerOfAll(), path); code != want {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
@@ -242,7 +247,7 @@ func (o one) Collect(ch chan<- prometheus.Metric) { ch <- o.Metric }
 // TestPrometheusScrapes lets a real Prometheus find the hosts and scrape them.
 func TestPrometheusScrapes(t *testing.T) {
 	scraped := make(chan string, 100)
-	h := New(Options{Source: example(), Spec: declared}).HandlerOfAll()
+	h := New(Options{Source: example()}).HandlerOfAll()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/metrics/") {
 			select {

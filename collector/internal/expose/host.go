@@ -2,6 +2,7 @@ package expose
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -68,9 +69,8 @@ func (h *handler) families(host Host, states []State) []*dto.MetricFamily {
 			continue
 		}
 		x.status(s)
-		spec := h.Spec(s.Check)
 		for _, m := range s.Metrics {
-			x.metric(s, m, spec)
+			x.metric(s, m)
 		}
 	}
 	return slices.SortedFunc(maps.Values(x.families), func(a, b *dto.MetricFamily) int {
@@ -136,19 +136,15 @@ func (x *exposition) time(name, help string, of history.Subject, t time.Time) {
 	}
 }
 
-func (x *exposition) metric(s State, m checks.Metric, spec *checks.Spec) {
+func (x *exposition) metric(s State, m Metric) {
 	d := declaration{
 		name: history.MetricName(s.Check, m.Name),
-		help: fmt.Sprintf("Metric %s of check %s.", m.Name, s.Check),
+		help: cmp.Or(m.Help, fmt.Sprintf("Metric %s of check %s.", m.Name, s.Check)),
+		unit: m.Unit,
 		kind: dto.MetricType_GAUGE,
 	}
 	if m.Type == checks.Counter {
 		d.kind = dto.MetricType_COUNTER
-	}
-	if spec != nil {
-		if decl := spec.Metric(m.Name); decl != nil {
-			d.help, d.unit = decl.Summary, decl.Unit
-		}
 	}
 	x.add(d, x.subject(s), m.Value, m.Labels...)
 }

@@ -393,6 +393,9 @@ func FuzzStream(f *testing.F) {
 		}}}}},
 		{Message: &agentpb.AgentMessage_Gap{Gap: &agentpb.Gap{Epoch: 7, From: 1, To: 1 << 63}}},
 		{Message: &agentpb.AgentMessage_Goodbye{Goodbye: &agentpb.Goodbye{Reason: 99}}},
+		{Message: &agentpb.AgentMessage_Declarations{Declarations: &agentpb.Declarations{Declarations: []*agentpb.Declaration{
+			{Check: "crystal_ball", Yaml: []byte("name: crystal_ball")}, {Check: "disk"},
+		}}}},
 	} {
 		data, err := proto.Marshal(m)
 		if err != nil {
@@ -415,6 +418,7 @@ func FuzzStream(f *testing.F) {
 		session, welcome, err := s.engine.Connect(t.Context(), m.id, &agentpb.Hello{
 			Protocol: engine.Protocol, NowMs: time.Now().UnixMilli(), Visit: visit,
 			Machine: &agentpb.Machine{Fingerprint: [][]byte{{1}}}, Epochs: []*agentpb.EpochRange{{Epoch: 7, First: 1, Newest: 1 << 63}},
+			Checks: []*agentpb.CheckDigest{{Check: "crystal_ball", Sha256: make([]byte, 32)}},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -249,6 +249,8 @@ func Take(ctx context.Context, session *engine.Session, m *agentpb.AgentMessage)
 		return session.Gap(ctx, m.Gap)
 	case *agentpb.AgentMessage_PolicyAnswer:
 		session.PolicyAnswer(m.PolicyAnswer)
+	case *agentpb.AgentMessage_Declarations:
+		return session.Declare(ctx, m.Declarations.GetDeclarations())
 	case *agentpb.AgentMessage_Goodbye:
 		return session.Goodbye(ctx, m.Goodbye.Reason)
 	case *agentpb.AgentMessage_Hello:

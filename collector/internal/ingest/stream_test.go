@@ -42,7 +42,7 @@ type wide struct {
 	revision uint64
 }
 
-func (w wide) Effective(inventory.Host) *agentpb.Policy {
+func (w wide) Effective(inventory.Host, []string) *agentpb.Policy {
 	return &agentpb.Policy{Revision: w.revision, Tasks: []*agentpb.Task{{
 		Check: "disk", Params: []*agentpb.Param{{Name: "ignore", Values: []string{strings.Repeat("x", 64<<10)}}},
 	}}}

@@ -21,26 +21,39 @@ import (
 // discovered, what its machine's file says. The revision is a digest of it, never 0.
 //
 // Within one layer a check's name says more than "*", and check/instance more than
-// the check; between layers the higher one wins, whichever name it uses. A check
-// declared by agents gets no task from "*" alone, since few hosts have it.
-func (p *Policy) Effective(h inventory.Host) *agentpb.Policy {
+// the check; between layers the higher one wins, whichever name it uses.
+//
+// Foreign names the checks of the host's agent that are not built in. They get no task
+// from "*" alone: what their parameters and their sense of an interval are is known to
+// the agent, which also refuses what does not fit.
+func (p *Policy) Effective(h inventory.Host, foreign []string) *agentpb.Policy {
 	s := rules.Subject{
 		Customer: h.Customer, Site: h.Site, Host: h.Name, HostID: h.ID, Role: string(h.Role), Labels: h.Labels,
 	}
 	layers := p.forHost(&s)
 	out := &agentpb.Policy{}
-	for _, spec := range p.declared() {
-		if h.OS != "" && !slices.Contains(spec.Systems, h.OS) {
-			continue
+	for _, spec := range p.specs {
+		if h.OS == "" || slices.Contains(spec.Systems, h.OS) {
+			out.Tasks = append(out.Tasks, tasksFor(spec.Name, layers, func(t *task) bool { return len(t.set) > 0 })...)
 		}
-		for _, name := range tasksOf(spec.Name, layers) {
-			t := mergeTask(name, layers)
-			if len(t.set) > 0 && (t.named || !slices.Contains(p.extra, spec)) {
-				out.Tasks = append(out.Tasks, t.proto(name))
-			}
+	}
+	for _, check := range foreign {
+		if p.spec(check) == nil {
+			out.Tasks = append(out.Tasks, tasksFor(check, layers, func(t *task) bool { return t.named && len(t.set) > 0 })...)
 		}
 	}
 	out.Revision = revision(out)
+	return out
+}
+
+// tasksFor lists a check's tasks that count.
+func tasksFor(check string, layers []*layer, counts func(*task) bool) []*agentpb.Task {
+	var out []*agentpb.Task
+	for _, name := range tasksOf(check, layers) {
+		if t := mergeTask(name, layers); counts(&t) {
+			out = append(out, t.proto(name))
+		}
+	}
 	return out
 }
 

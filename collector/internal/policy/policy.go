@@ -21,6 +21,14 @@
 //	      full: {within: 14d}
 //
 // An exemption is a layer, or a rule in one, with a reason and an end.
+//
+// A layer may also speak of a check that is not built in, as an agent's plugin brings
+// it. Which such checks there are, and what they measure, differs from host to host, so
+// that it can't be verified by the files alone: see Unknown. For each declaration that
+// an agent brought, Foreign makes the rules that hold by it; what the layers say that
+// does not fit is left out there and told, and the declaration's own rules hold. So no
+// agent can make a policy invalid, and a policy that is in force stays valid whatever
+// agents come and go.
 package policy
 
 import (
@@ -38,20 +46,19 @@ import (
 // Policy is a policy as of one time: what has ended by then is not in it. It does
 // not change, and is safe for concurrent use.
 type Policy struct {
-	specs   []*checks.Spec // built in
-	extra   []*checks.Spec // declared by agents
+	specs   []*checks.Spec // built in, by name
 	layers  []*layer       // lowest first, all
 	all     *rules.Book    // with what has ended
 	asOf    time.Time
 	book    *rules.Book
-	notices []string
+	unknown []Unknown
 }
 
 // Load reads the *.yaml and *.yml files at the root of fsys; an absent folder, or a
 // nil fsys, is a policy without layers. The error joins all that is wrong, each as
 // file:line: what, and what would be right.
 func Load(fsys fs.FS, decls []*checks.Spec, now time.Time) (*Policy, error) {
-	p := &Policy{specs: decls}
+	p := &Policy{specs: slices.SortedFunc(slices.Values(decls), func(a, b *checks.Spec) int { return strings.Compare(a.Name, b.Name) })}
 	var errs []error
 	if fsys != nil {
 		errs = p.read(fsys)
@@ -90,16 +97,14 @@ func (p *Policy) read(fsys fs.FS) []error {
 
 // compile verifies the layers against the declarations and makes the book.
 func (p *Policy) compile() []error {
-	specs := p.declared()
-	decls := make([]rules.Declaration, len(specs))
-	for i, s := range specs {
+	decls := make([]rules.Declaration, len(p.specs))
+	for i, s := range p.specs {
 		decls[i] = rules.Declaration{Spec: s, At: places(s)}
 	}
 	book := make([]rules.Layer, len(p.layers))
 	var errs []error
-	p.notices = nil
 	for i, l := range p.layers {
-		book[i] = rules.Layer{Matches: l.match.fits, Until: l.until, Rules: l.rules, Forecasts: l.forecasts}
+		book[i] = l.ruleLayer()
 		errs = append(errs, p.verify(l)...)
 	}
 	var err error
@@ -109,14 +114,8 @@ func (p *Policy) compile() []error {
 	return errs
 }
 
-func (p *Policy) declared() []*checks.Spec {
-	out := slices.Concat(p.specs, p.extra)
-	slices.SortFunc(out, func(a, b *checks.Spec) int { return strings.Compare(a.Name, b.Name) })
-	return out
-}
-
 func (p *Policy) spec(check string) *checks.Spec {
-	for _, s := range slices.Concat(p.specs, p.extra) {
+	for _, s := range p.specs {
 		if s.Name == check {
 			return s
 		}
@@ -146,31 +145,50 @@ func (p *Policy) NextChange() time.Time {
 	return next
 }
 
-// WithDeclarations adds declarations of checks that are not built in, as agents with
-// plugins bring them; one of the same name replaces an earlier one. Layers that spoke
-// of the check begin to count. A declaration can't take a built-in check's place.
-func (p *Policy) WithDeclarations(extra []*checks.Spec) (*Policy, error) {
-	out := *p
-	out.extra = slices.Clone(p.extra)
-	for _, s := range extra {
-		if slices.ContainsFunc(p.specs, func(b *checks.Spec) bool { return b.Name == s.Name }) {
-			return nil, fmt.Errorf("the check %s is built in; what an agent declares can't replace it", s.Name)
+// Foreign is what judges the results of one check that agents of a customer declared:
+// the declaration's own rules, and what layers for that customer say of them. Unfit
+// tells, with file and line, what of the layers is left out because it does not fit the
+// declaration. An error is the declaration's own fault.
+func (p *Policy) Foreign(customer string, d rules.Declaration) (book *rules.Book, unfit []string, err error) {
+	var layers []rules.Layer
+	for _, l := range p.layers {
+		if !fits(l.match.customer, customer) || !l.active(p.asOf) {
+			continue
 		}
-		out.extra = slices.DeleteFunc(out.extra, func(e *checks.Spec) bool { return e.Name == s.Name })
-		out.extra = append(out.extra, s)
+		layers = append(layers, l.ruleLayer())
+		for name, patch := range l.tasks {
+			if name.check == d.Spec.Name {
+				unfit = append(unfit, texts(verifyParams(d.Spec, patch))...)
+			}
+		}
 	}
-	if err := errors.Join(out.compile()...); err != nil {
-		return nil, err
+	book, errs, err := rules.NewForeignBook(d, layers)
+	if err != nil {
+		return nil, nil, err
 	}
-	return out.At(p.asOf), nil
+	unfit = append(unfit, texts(errs)...)
+	slices.Sort(unfit)
+	return book.At(p.asOf), slices.Compact(unfit), nil
 }
 
-// Book is what judges results.
+func texts(errs []error) []string {
+	out := make([]string, len(errs))
+	for i, err := range errs {
+		out[i] = err.Error()
+	}
+	return out
+}
+
+func (l *layer) ruleLayer() rules.Layer {
+	return rules.Layer{Matches: l.match.fits, Until: l.until, Rules: l.rules, Forecasts: l.forecasts}
+}
+
+// Book is what judges the results of the built-in checks.
 func (p *Policy) Book() *rules.Book { return p.book }
 
 // Notices are what is not wrong but may not be meant, each with file and line.
 func (p *Policy) Notices() []string {
-	out := slices.Clone(p.notices)
+	var out []string
 	for _, l := range p.layers {
 		if !l.active(p.asOf) {
 			out = append(out, fmt.Sprintf("%s: this layer ended at %s; it can be removed", l.at, l.until.Format(time.RFC3339)))

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"crypto/sha256"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/wacht-io/wacht/agent/agentpb"
 	"github.com/wacht-io/wacht/checks"
+	"github.com/wacht-io/wacht/collector/internal/declaration"
 	"github.com/wacht-io/wacht/collector/internal/inventory"
 	"github.com/wacht-io/wacht/collector/internal/policy"
 	"github.com/wacht-io/wacht/collector/internal/rules"
@@ -92,7 +94,7 @@ func taskText(t *agentpb.Task) string {
 
 func tasks(p *policy.Policy, h inventory.Host) []string {
 	var out []string
-	for _, t := range p.Effective(h).Tasks {
+	for _, t := range p.Effective(h, nil).Tasks {
 		out = append(out, taskText(t))
 	}
 	return out
@@ -131,7 +133,7 @@ func TestNoLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := p.Effective(host)
+	e := p.Effective(host, nil)
 	if len(e.Tasks) > 0 || e.Revision == 0 || !p.NextChange().IsZero() {
 		t.Errorf("%v, next change %s", e, p.NextChange())
 	}
@@ -182,14 +184,14 @@ func TestRevisionFollowsTheHostsOwnConfiguration(t *testing.T) {
 	other.Customer = "other"
 	a := load(t, `[{checks: {disk: {interval: 10s}}}]`)
 	b := load(t, `[{checks: {disk: {interval: 10s}}}, {match: {customer: other}, checks: {disk: {interval: 20s}}}]`)
-	if a.Effective(host).Revision != b.Effective(host).Revision {
+	if a.Effective(host, nil).Revision != b.Effective(host, nil).Revision {
 		t.Error("another customer's layer changed the revision")
 	}
-	if a.Effective(other).Revision == b.Effective(other).Revision {
+	if a.Effective(other, nil).Revision == b.Effective(other, nil).Revision {
 		t.Error("a new interval did not change the revision")
 	}
 	c := load(t, `[{checks: {disk: {interval: 10s}}, rules: {disk: {space: {for: 5m}}}}]`)
-	if a.Effective(host).Revision != c.Effective(host).Revision {
+	if a.Effective(host, nil).Revision != c.Effective(host, nil).Revision {
 		t.Error("a rule changed what the agent does")
 	}
 }
@@ -319,11 +321,23 @@ func TestOriginsOfEachValue(t *testing.T) {
 	}
 }
 
+// foreign is a declaration as an agent brings it.
+func foreign(t testing.TB, text string) rules.Declaration {
+	t.Helper()
+	spec := declared(t, text)[1]
+	d, err := declaration.Parse(spec.Name, []byte(text), sha256.Sum256([]byte(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Rules()
+}
+
 func TestPluginsDeclareTheirChecksLater(t *testing.T) {
 	fsys := files(map[string]string{"a.yaml": `
 - checks:
     "*": {interval: 10s}
     web/shop: {interval: 30s}
+    dsik: {enabled: false}
   rules:
     web:
       slow: {critical: duration_seconds > 1}
@@ -332,30 +346,79 @@ func TestPluginsDeclareTheirChecksLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, p.Notices(),
-		"a.yaml:4: no check web is known yet; this counts once an agent declares it",
-		"a.yaml:2: no check web is known yet; this counts once an agent declares it")
+	var unknown []string
+	for _, u := range p.Unknown() {
+		unknown = append(unknown, u.String())
+	}
+	want(t, unknown,
+		"a.yaml:5: no check dsik is built in; what this says counts, and is verified, once an agent declares it; or is disk meant?",
+		"a.yaml:4: no check web is built in; what this says counts, and is verified, once an agent declares it",
+		"a.yaml:2: no check web is built in; what this says counts, and is verified, once an agent declares it")
 	if _, err := p.Book().Program(rules.Subject{Check: "web"}, nil); err == nil {
 		t.Error("an undeclared check has a program")
 	}
-	web := declared(t, webSpec)[1:]
-	with, err := p.WithDeclarations(web)
+	want(t, tasks(p, host), "disk/ every 10s")
+	var got []string
+	for _, task := range p.Effective(host, []string{"mine", "web"}).Tasks {
+		got = append(got, taskText(task))
+	}
+	want(t, got, "disk/ every 10s", "web/shop every 30s")
+}
+
+// webLevel is what the rules say of a web check that took so many seconds.
+func webLevel(t *testing.T, b *rules.Book, customer string, seconds float64) rules.Level {
+	t.Helper()
+	program, err := b.Program(rules.Subject{Customer: customer, Check: "web"}, []rules.Column{{Name: "duration_seconds"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, tasks(with, host), "disk/ every 10s", "web/shop every 30s")
-	if len(with.Notices()) > 0 {
-		t.Errorf("%q", with.Notices())
+	var m rules.Machine
+	program.Judge(&m, &rules.Observation{Values: []float64{seconds}, Received: now}, nil)
+	return m.Level()
+}
+
+func TestLayersChangeWhatAgentsDeclare(t *testing.T) {
+	p, err := policy.Load(files(map[string]string{"a.yaml": `
+- match: {customer: acme}
+  checks:
+    web/shop: {params: {retries: 9}}
+  rules:
+    web:
+      slow: {critical: duration_seconds > 1, warning: speed > 3}
+      failed: {runs: 5}
+      failde: {runs: 5}
+      tiny: {title: tiny, critical: duration_seconds < 0.1}
+- match: {customer: acme}
+  reason: a trial
+  until: 2026-03-01
+  rules: {web: {slow: {critical: ""}}}
+- match: {customer: acme, item: /shop}
+  rules: {web: {slow: {critical: duration_seconds > 0.5}}}
+- match: {customer: globex}
+  rules: {web: {slow: {critical: speed > 3}}}
+`}), declared(t), now)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := with.Book().Program(rules.Subject{Check: "web"}, nil); err != nil {
-		t.Error(err)
+	acme, unfit, err := p.Foreign("acme", foreign(t, webSpec))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := with.WithDeclarations(declared(t)); err == nil {
-		t.Error("a built-in check was replaced")
+	want(t, unfit,
+		"a.yaml:4: parameter retries of web: 9 is above the maximum of 5",
+		`a.yaml:7: rule slow of web, warning: "speed > 3": unknown metric speed; check web has: duration_seconds`,
+		"a.yaml:9: check web has no rule failde (it has: failed, slow); for a new one, give title and warning, critical or vanished")
+	for seconds, wanted := range map[float64]rules.Level{0.05: rules.Critical, 1.5: rules.OK, 3: rules.Warning, 6: rules.Critical} {
+		if got := webLevel(t, acme, "acme", seconds); got != wanted {
+			t.Errorf("%g s at acme is %s", seconds, got)
+		}
 	}
-	web[0].Metrics = nil
-	if _, err := p.WithDeclarations(web); err == nil || !strings.Contains(err.Error(), "check web has none") {
-		t.Errorf("a declaration with a broken rule: %v", err)
+	other, unfit, err := p.Foreign("initech", foreign(t, webSpec))
+	if err != nil || len(unfit) > 0 {
+		t.Fatalf("%q %v", unfit, err)
+	}
+	if got := webLevel(t, other, "initech", 0.05); got != rules.OK {
+		t.Errorf("acme's rule holds for initech: %s", got)
 	}
 }
 

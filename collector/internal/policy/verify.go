@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/wacht-io/wacht/checks"
+	"github.com/wacht-io/wacht/collector/internal/declaration"
 	"github.com/wacht-io/wacht/collector/internal/rules"
 )
 
@@ -25,7 +24,7 @@ func (p *Policy) verify(l *layer) []error {
 	for _, section := range []map[string]map[string]rules.Patch{l.rules, l.forecasts} {
 		for _, check := range slices.Sorted(maps.Keys(section)) {
 			if p.spec(check) == nil {
-				errs = append(errs, p.unknown(l.at, check)...)
+				p.noteUnknown(l.at, check)
 			}
 		}
 	}
@@ -35,8 +34,14 @@ func (p *Policy) verify(l *layer) []error {
 func (p *Policy) verifyTask(l *layer, name taskName) []error {
 	spec, patch := p.spec(name.check), l.tasks[name]
 	if spec == nil {
-		return p.unknown(firstOf(patch, l.at), name.check)
+		p.noteUnknown(firstOf(patch, l.at), name.check)
+		return nil
 	}
+	return verifyParams(spec, patch)
+}
+
+// verifyParams verifies what a layer says of a task's parameters.
+func verifyParams(spec *checks.Spec, patch *taskPatch) []error {
 	var errs []error
 	for _, param := range slices.Sorted(maps.Keys(patch.params)) {
 		if err := verifyParam(spec, param, patch.params[param]); err != nil {
@@ -70,16 +75,36 @@ func verifyParam(spec *checks.Spec, name string, values []string) error {
 	return err //nolint:wrapcheck // it names check, parameter and what would be right
 }
 
-// unknown answers for a check that is not declared: an error when it looks like a
-// slip of the pen, otherwise a notice, since agents may declare it later.
-func (p *Policy) unknown(at rules.Origin, check string) []error {
-	for _, s := range p.declared() {
+// Unknown is a place in the policy that speaks of a check that is not built in: what it
+// says counts once an agent declares the check, and is verified then.
+type Unknown struct {
+	At    rules.Origin
+	Check string
+	// Near is a built-in check whose name is one slip of the pen away, or empty.
+	Near string
+}
+
+// String says so in one line, with file and line.
+func (u Unknown) String() string {
+	s := fmt.Sprintf("%s: no check %s is built in; what this says counts, and is verified, once an agent declares it", u.At, u.Check)
+	if u.Near != "" {
+		s += "; or is " + u.Near + " meant?"
+	}
+	return s
+}
+
+// Unknown lists the places that speak of checks that are not built in.
+func (p *Policy) Unknown() []Unknown { return slices.Clone(p.unknown) }
+
+func (p *Policy) noteUnknown(at rules.Origin, check string) {
+	u := Unknown{At: at, Check: check}
+	for _, s := range p.specs {
 		if near(s.Name, check) {
-			return []error{fmt.Errorf("%s: there is no check %s; %s is meant, probably", at, check, s.Name)}
+			u.Near = s.Name
+			break
 		}
 	}
-	p.notices = append(p.notices, fmt.Sprintf("%s: no check %s is known yet; this counts once an agent declares it", at, check))
-	return nil
+	p.unknown = append(p.unknown, u)
 }
 
 // near says whether one name becomes the other by one letter added, left out,
@@ -103,41 +128,11 @@ func near(a, b string) bool {
 	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
 
-// places finds where a built-in declaration says what. Of one that is not built in
-// only the check's name is known.
+// places finds where a built-in declaration says what.
 func places(spec *checks.Spec) func(section, name, field string) rules.Origin {
-	origin := rules.Origin{Layer: levelDefault, File: "the declaration of " + spec.Name}
 	data, err := checks.DeclarationFile(spec.Name)
-	var doc yaml.Node
-	if err != nil || yaml.Unmarshal(data, &doc) != nil || len(doc.Content) == 0 {
-		return func(string, string, string) rules.Origin { return origin }
+	if err != nil {
+		return declaration.Places("the declaration of "+spec.Name, nil)
 	}
-	origin.File = "checks/" + spec.Name + "/check.yaml"
-	return func(section, name, field string) rules.Origin {
-		o := origin
-		if list := valueOf(doc.Content[0], section); list != nil {
-			for _, entry := range list.Content {
-				if n := valueOf(entry, "name"); n != nil && n.Value == name {
-					o.Line = entry.Line
-					if v := valueOf(entry, field); v != nil {
-						o.Line = v.Line
-					}
-				}
-			}
-		}
-		return o
-	}
-}
-
-// valueOf returns the value of a mapping's key, or nil.
-func valueOf(n *yaml.Node, key string) *yaml.Node {
-	if n.Kind != yaml.MappingNode {
-		return nil
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
-	}
-	return nil
+	return declaration.Places("checks/"+spec.Name+"/check.yaml", data)
 }

@@ -48,8 +48,10 @@ type Options struct {
 	Timeout     time.Duration
 	MaxSamples  int
 	Concurrency int
-	// Specs gives the declarations of all checks, for the metrics' metadata.
-	Specs func() []*checks.Spec
+	// Specs gives the declarations of the checks that a customer has, "" standing for
+	// all of them, for the metrics' metadata. Of several that describe one metric the
+	// first counts.
+	Specs func(customer string) []*checks.Spec
 	// Registerer gets the query engine's metrics; nil means none.
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
@@ -60,7 +62,7 @@ type API struct {
 	store   storage.Queryable
 	engine  *promql.Engine
 	running chan struct{}
-	specs   func() []*checks.Spec
+	specs   func(customer string) []*checks.Spec
 	logger  *slog.Logger
 }
 
@@ -76,7 +78,7 @@ func New(store storage.Queryable, o Options) *API {
 		o.Concurrency = DefaultConcurrency
 	}
 	if o.Specs == nil {
-		o.Specs = func() []*checks.Spec { return nil }
+		o.Specs = func(string) []*checks.Spec { return nil }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -97,14 +99,19 @@ func New(store storage.Queryable, o Options) *API {
 // Handler answers with one customer's series and no others, whatever the query says.
 // Without a customer it answers with none.
 func (a *API) Handler(customer string) http.Handler {
-	return a.handler(Within(a.store, customer))
+	if customer == "" {
+		return a.handler(Within(a.store, ""), func() []*checks.Spec { return nil })
+	}
+	return a.handler(Within(a.store, customer), func() []*checks.Spec { return a.specs(customer) })
 }
 
 // HandlerOfAll answers with every customer's series; it is for the MSP's own people.
-func (a *API) HandlerOfAll() http.Handler { return a.handler(a.store) }
+func (a *API) HandlerOfAll() http.Handler {
+	return a.handler(a.store, func() []*checks.Spec { return a.specs("") })
+}
 
-func (a *API) handler(from storage.Queryable) http.Handler {
-	h := &handler{api: a, store: from}
+func (a *API) handler(from storage.Queryable, specs func() []*checks.Spec) http.Handler {
+	h := &handler{api: a, store: from, specs: specs}
 	mux := http.NewServeMux()
 	for path, answer := range map[string]answerFunc{
 		"/api/v1/query":               h.query,
@@ -125,6 +132,7 @@ func (a *API) handler(from storage.Queryable) http.Handler {
 type handler struct {
 	api   *API
 	store storage.Queryable
+	specs func() []*checks.Spec
 }
 
 // answer is what a client gets when nothing went wrong.

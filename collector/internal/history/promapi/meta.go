@@ -30,7 +30,7 @@ func (h *handler) metadata(r *http.Request) (answer, error) {
 	if _, err := numberParam(r, "limit_per_metric"); err != nil {
 		return answer{}, err // each metric has one description
 	}
-	all := describe(h.api.specs())
+	all := describe(h.specs())
 	found := map[string][]Metadata{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if limit >= 0 && len(found) >= limit {
@@ -59,7 +59,10 @@ func describe(specs []*checks.Spec) map[string]Metadata {
 	all := map[string]Metadata{}
 	for _, spec := range specs {
 		for _, m := range spec.Metrics {
-			all["wacht_"+spec.Name+"_"+m.Name] = Metadata{Type: m.Type, Help: m.Summary, Unit: m.Unit}
+			name := "wacht_" + spec.Name + "_" + m.Name
+			if _, described := all[name]; !described {
+				all[name] = Metadata{Type: m.Type, Help: m.Summary, Unit: m.Unit}
+			}
 		}
 	}
 	return all

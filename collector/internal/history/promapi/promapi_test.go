@@ -259,7 +259,12 @@ func TestMetadata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := New(nil, Options{Specs: func() []*checks.Spec { return []*checks.Spec{spec} }}).Handler("acme")
+	own := map[string]*checks.Spec{
+		"acme": {Name: "disk", Metrics: []checks.MetricSpec{{Name: "free_ratio", Type: "counter"}, {Name: "own", Type: "counter"}}},
+		"":     {Name: "theirs", Metrics: []checks.MetricSpec{{Name: "secret", Type: "gauge"}}},
+	}
+	api := New(nil, Options{Specs: func(customer string) []*checks.Spec { return []*checks.Spec{spec, own[customer]} }})
+	h := api.Handler("acme")
 	want := map[string]any{"wacht_disk_free_ratio": []any{map[string]any{
 		"type": "gauge", "help": "free_bytes as a part of size_bytes", "unit": "ratio",
 	}}}
@@ -268,6 +273,21 @@ func TestMetadata(t *testing.T) {
 	}
 	if got := ask(t, h, "/api/v1/metadata?limit=2"); len(got.Data.(map[string]any)) != 2 {
 		t.Errorf("limit=2: %v", got.Data)
+	}
+	// What an agent declares is there for its customer, and replaces nothing.
+	for handler, wanted := range map[string][]bool{"acme": {true, false}, "": {false, true}, "nobody": {false, false}} {
+		h := api.HandlerOfAll()
+		if handler == "nobody" {
+			h = api.Handler("")
+		} else if handler != "" {
+			h = api.Handler(handler)
+		}
+		all := ask(t, h, "/api/v1/metadata").Data.(map[string]any)
+		for i, name := range []string{"wacht_disk_own", "wacht_theirs_secret"} {
+			if _, there := all[name]; there != wanted[i] {
+				t.Errorf("as %q, %s is there: %v", handler, name, there)
+			}
+		}
 	}
 }
 
