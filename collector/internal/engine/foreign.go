@@ -167,21 +167,36 @@ func (e *Engine) inUse(customer string, key foreignKey) bool {
 	return false
 }
 
-// rebindForeign gives the states of a host's foreign checks the rules that hold now.
+// rebindForeign gives a host's tasks the declarations that count now, and the states of
+// those that got another one its rules.
 func (e *Engine) rebindForeign(g *group, h *host) {
-	h.foreign.programs, h.foreign.bytes = nil, 0
-	for _, t := range h.tasks {
-		if e.specs[t.check] != nil {
-			continue
+	changed := make(map[*task]struct{})
+	learn := func(t *task) {
+		before := t.foreign
+		if e.know(t); t.foreign != before {
+			changed[t] = struct{}{}
 		}
-		e.know(t)
+	}
+	for _, t := range h.tasks {
+		learn(t)
+	}
+	if h.session != nil {
+		for _, t := range h.session.tasks {
+			learn(t)
+		}
+	}
+	if len(changed) == 0 {
+		return
+	}
+	for t := range changed {
 		for _, st := range t.states {
 			e.rebind(g, st)
 		}
 	}
 	if h.session != nil {
-		h.session.rebindForeign()
+		h.session.rebind(func(t *task) bool { _, ok := changed[t]; return ok })
 	}
+	h.count()
 }
 
 // rebook makes the rules of all foreign checks anew, for another policy.

@@ -45,11 +45,16 @@ func (o *hostForeign) count(p *rules.Program, bytes int) {
 const recountEvery = time.Minute
 
 func (h *host) recount(now time.Time) {
-	o := &h.foreign
-	if now.Sub(o.counted) < recountEvery {
-		return
+	if now.Sub(h.foreign.counted) >= recountEvery {
+		h.foreign.counted = now
+		h.count()
 	}
-	o.counted, o.programs, o.bytes = now, nil, 0
+}
+
+// count counts the programs that the host's foreign states are judged by.
+func (h *host) count() {
+	o := &h.foreign
+	o.programs, o.bytes = nil, 0
 	of := func(t *task, sh *shape) {
 		if t.foreign != nil && sh != nil && sh.program != nil {
 			o.count(sh.program, t.foreign.book.Bytes(t.check))

@@ -194,7 +194,7 @@ func (e *Engine) SetPolicy(ctx context.Context, p Policy) error {
 				}
 			}
 			if h.session != nil {
-				h.session.rebind()
+				h.session.rebind(func(*task) bool { return true })
 				h.session.sendPolicy(h.session.policy)
 			}
 		}
@@ -202,25 +202,10 @@ func (e *Engine) SetPolicy(ctx context.Context, p Policy) error {
 	})
 }
 
-// rebind gives the shapes that the stream defined the policy that holds.
-func (s *Session) rebind() {
+// rebind gives the shapes that the stream defined the rules that hold now.
+func (s *Session) rebind(of func(*task) bool) {
 	for _, ss := range s.states {
-		if ss.shape != nil {
-			ss.shape.program = s.engine.program(ss.task, ss.item, ss.shape.columns)
-		}
-	}
-}
-
-// rebindForeign gives the tasks that the stream named the declarations that there are,
-// and their shapes the rules of those.
-func (s *Session) rebindForeign() {
-	for _, t := range s.tasks {
-		if s.engine.specs[t.check] == nil {
-			s.engine.know(t)
-		}
-	}
-	for _, ss := range s.states {
-		if ss.shape != nil && s.engine.specs[ss.task.check] == nil {
+		if ss.shape != nil && of(ss.task) {
 			ss.shape.program = s.engine.program(ss.task, ss.item, ss.shape.columns)
 		}
 	}
