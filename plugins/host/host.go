@@ -29,6 +29,10 @@ const (
 	DefaultMaxCPU       = 5 * time.Minute
 )
 
+// DefaultIdleAfter is a minute, and a bit so that a plugin which is called every minute
+// goes on.
+const DefaultIdleAfter = 75 * time.Second
+
 // MaxPlugins is how many plugins there may be.
 const MaxPlugins = 100
 
@@ -61,8 +65,10 @@ type Options struct {
 	Hidden []string
 	// Group is the control group that plugins' are made in; nil bounds them by
 	// resource limits alone.
-	Group  *sandbox.ControlGroup
-	Logger *slog.Logger
+	Group *sandbox.ControlGroup
+	// IdleAfter is when a process that nobody calls is stopped; 0 is DefaultIdleAfter.
+	IdleAfter time.Duration
+	Logger    *slog.Logger
 }
 
 // Host has the plugins of a machine.
@@ -78,6 +84,9 @@ type Host struct {
 func New(ctx context.Context, opts Options) (*Host, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.IdleAfter == 0 {
+		opts.IdleAfter = DefaultIdleAfter
 	}
 	h := &Host{yaml: map[string][]byte{}}
 	var wg sync.WaitGroup

@@ -30,6 +30,7 @@ type output struct {
 	first []byte
 	told  bool
 	tail  []byte
+	why   string // the line by which a Go program says why it ends
 }
 
 func newOutput(flood func(error)) *output {
@@ -82,23 +83,36 @@ func (o *output) stderr(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.tail = append(o.tail, p[max(0, len(p)-maxTail):]...)
+	if o.why == "" {
+		o.why = notable(o.tail)
+	}
 	o.tail = o.tail[max(0, len(o.tail)-maxTail):]
 	return len(p), nil
 }
 
-// last says of standard error what tells most: where a Go program panicked or ran out
-// of something, or else the last line.
+// notable finds the line before a stack that says what it is about.
+func notable(text []byte) string {
+	for line := range strings.Lines(string(text)) {
+		for _, begin := range []string{"panic: ", "fatal error: ", "runtime: "} {
+			if strings.HasPrefix(line, begin) && strings.HasSuffix(line, "\n") {
+				return line
+			}
+		}
+	}
+	return ""
+}
+
+// last says of standard error what tells most: why a Go program panicked, or else the
+// last line.
 func (o *output) last() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	const most = 200
-	lines := strings.Split(strings.TrimSpace(strings.ToValidUTF8(string(o.tail), "?")), "\n")
-	best := lines[len(lines)-1]
-	for _, line := range lines {
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "runtime: ") {
-			best = line
-			break
-		}
+	line := o.why
+	if line == "" {
+		text := strings.TrimSpace(string(o.tail))
+		line = text[strings.LastIndexByte(text, '\n')+1:]
 	}
-	return best[:min(len(best), most)]
+	line = strings.ToValidUTF8(strings.TrimSpace(line), "?")
+	return line[:min(len(line), most)]
 }

@@ -17,9 +17,6 @@ import (
 const (
 	// startTimeout bounds how long a plugin takes to be ready.
 	startTimeout = 10 * time.Second
-	// idleAfter is when a process that nobody calls is stopped: a minute, and a bit so
-	// that one which is called every minute goes on.
-	idleAfter = 75 * time.Second
 	// lifetime is when a process is replaced by a new one, between two calls.
 	lifetime = time.Hour
 	// longestWait is the most between two starts of a plugin that fails.
@@ -74,15 +71,14 @@ func (p *plugin) explain(ctx context.Context, s *session, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
-	if ctx.Err() != nil {
+	st := status.Convert(err)
+	if ctx.Err() != nil || st.Code() == codes.DeadlineExceeded && over(ctx) {
 		s.endLater(errors.New("it did not answer by a deadline and was ended"))
 		return fmt.Errorf("plugin %s did not answer and was ended: %w", p.Name, context.DeadlineExceeded)
 	}
-	st := status.Convert(err)
 	switch st.Code() {
 	case codes.Unavailable, codes.Canceled:
-		s.endLater(errors.New("the connection to it was lost: " + st.Message()))
-		<-s.done
+		s.lost(errors.New("the connection to it was lost: " + st.Message()))
 		return fmt.Errorf("plugin %s: %w", p.Name, s.reason())
 	case codes.ResourceExhausted:
 		return fmt.Errorf("plugin %s answers with more than %d bytes: %s", p.Name, pluginpb.MaxMessageBytes, st.Message())
@@ -92,6 +88,14 @@ func (p *plugin) explain(ctx context.Context, s *session, err error) error {
 		return fmt.Errorf("plugin %s does not serve what plugin.proto asks for: %s", p.Name, st.Message())
 	}
 	return errors.New(st.Message())
+}
+
+// over says whether the context's deadline is there. A plugin that keeps to it has
+// answered a bit before.
+func over(ctx context.Context) bool {
+	const moment = 10 * time.Millisecond
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < moment
 }
 
 // acquire returns a process that is ready, and starts one where there is none.
@@ -124,6 +128,9 @@ func (p *plugin) try() (*session, <-chan struct{}, error) {
 		p.live = nil
 		p.failed(s.reason())
 	}
+	if s := p.live; s != nil && s.blamed() {
+		return nil, s.done, nil
+	}
 	if s := p.live; s != nil {
 		s.users++
 		s.idle.Stop()
@@ -152,7 +159,7 @@ func (p *plugin) start() {
 		return
 	}
 	p.live = s
-	s.idle = time.AfterFunc(idleAfter, func() { p.stop(s) })
+	s.idle = time.AfterFunc(p.opts.IdleAfter, func() { p.stop(s) })
 	p.wg.Go(func() { p.watch(s) })
 }
 
@@ -207,7 +214,7 @@ func (p *plugin) release(s *session, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.users--; s.users == 0 && p.live == s {
-		s.idle.Reset(idleAfter)
+		s.idle.Reset(p.opts.IdleAfter)
 	}
 	if err == nil {
 		p.wait.Reset()

@@ -88,8 +88,14 @@ func environment(folder string, id *identity) []string {
 	}
 }
 
+// makeFolder makes the plugin's own folder, where its user can get at it: TMPDIR may be
+// this process's alone.
 func makeFolder(who *sandbox.User) (string, error) {
-	folder, err := os.MkdirTemp("", "wacht-plugin-")
+	where := os.TempDir()
+	if who != nil {
+		where = "/tmp"
+	}
+	folder, err := os.MkdirTemp(where, "wacht-plugin-")
 	if err == nil && who != nil {
 		err = os.Chown(folder, int(who.UID), int(who.GID))
 	}
@@ -212,12 +218,31 @@ func (s *session) endLater(cause error) {
 	}()
 }
 
+// lost is what is done when the connection is lost. A process that is about to end says
+// more by how it ends.
+func (s *session) lost(cause error) {
+	const moment = time.Second
+	select {
+	case <-s.service.Done():
+	case <-time.After(moment):
+		s.end(cause)
+	}
+	<-s.done
+}
+
 func (s *session) blame(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cause == nil {
 		s.cause = cause
 	}
+}
+
+// blamed says whether the process is being ended for something.
+func (s *session) blamed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause != nil
 }
 
 // reason says why the process ended.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/wacht-io/wacht/agent/agentpb"
 	"github.com/wacht-io/wacht/agent/internal/uplinktest"
 )
 
@@ -28,11 +31,20 @@ func TestMain(m *testing.M) {
 type collectorKey struct{}
 
 func TestScripts(t *testing.T) {
+	runScripts(t, "testdata", nil)
+}
+
+// runScripts runs a folder's scripts, each with a collector of its own.
+func runScripts(t *testing.T, dir string, prepare func(*testscript.Env, *uplinktest.Collector)) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			c := uplinktest.New(t)
 			e.Values[collectorKey{}] = c
+			if prepare != nil {
+				prepare(e, c)
+			}
 			e.Vars = append(e.Vars,
 				"COLLECTOR="+c.Listen(t), "TOKEN="+c.Token(), "OTHER_TOKEN="+uplinktest.New(t).Token(),
 				"HTTPS_PROXY=", "NO_PROXY=",
@@ -46,6 +58,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"arrived":  arrived,
+			"told":     told,
+			"declared": declared,
 			"goodbye":  goodbye,
 			"jsonpath": jsonPath,
 			"answers":  answers,
@@ -92,6 +106,29 @@ func await(ts *testscript.TestScript, id string, wanted func(*uplinktest.Host) b
 func arrived(ts *testscript.TestScript, _ bool, args []string) {
 	await(ts, args[0], func(h *uplinktest.Host) bool {
 		return slices.ContainsFunc(h.Runs, func(r uplinktest.Received) bool { return r.Check == args[1] })
+	})
+}
+
+// told HOST CHECK TEXT waits until the collector has a run of the check with a summary
+// that holds the text.
+func told(ts *testscript.TestScript, _ bool, args []string) {
+	holds := func(summary string) bool { return strings.Contains(summary, args[2]) }
+	await(ts, args[0], func(h *uplinktest.Host) bool {
+		return slices.ContainsFunc(h.Runs, func(r uplinktest.Received) bool {
+			return r.Check == args[1] && slices.ContainsFunc(r.Summaries, holds)
+		})
+	})
+}
+
+// declared HOST CHECK TEXT waits until the collector has the check's declaration, with
+// the text in it, and its digest in the hello.
+func declared(ts *testscript.TestScript, _ bool, args []string) {
+	await(ts, args[0], func(h *uplinktest.Host) bool {
+		inHello := slices.ContainsFunc(h.Hello.GetChecks(), func(d *agentpb.CheckDigest) bool {
+			sum := sha256.Sum256([]byte(h.Declarations[args[1]]))
+			return d.GetCheck() == args[1] && bytes.Equal(d.GetSha256(), sum[:])
+		})
+		return inHello && strings.Contains(h.Declarations[args[1]], args[2])
 	})
 }
 
