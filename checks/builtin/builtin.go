@@ -7,6 +7,7 @@ import (
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/checks/agent"
 	"github.com/wacht-io/wacht/checks/certificate"
+	"github.com/wacht-io/wacht/checks/command"
 	"github.com/wacht-io/wacht/checks/cpu"
 	"github.com/wacht-io/wacht/checks/disk"
 	"github.com/wacht-io/wacht/checks/diskio"
@@ -34,6 +35,7 @@ func All(opts Options) []checks.Check {
 	return []checks.Check{
 		agent.New(opts.AgentStats, opts.Version),
 		certificate.New(),
+		command.New(),
 		cpu.New(),
 		disk.New(),
 		diskio.New(),
