@@ -115,7 +115,7 @@ var update = flag.Bool("update", false, "write what the recorded outputs give be
 
 // Each output in testdata is taken apart as its .want says.
 func TestRecordedOutputs(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.out")
+	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no recorded output: %v", err)
 	}
@@ -125,7 +125,7 @@ func TestRecordedOutputs(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := describe(command.Judge(0, string(data), ""))
-		want := strings.TrimSuffix(file, ".out") + ".want"
+		want := strings.TrimSuffix(file, ".txt") + ".want"
 		if *update {
 			if err := os.WriteFile(want, []byte(got), 0o600); err != nil {
 				t.Fatal(err)
@@ -155,7 +155,7 @@ func describe(r checks.Result) string {
 
 // Whatever a program writes makes a result that its declaration allows.
 func FuzzOutput(f *testing.F) {
-	files, _ := filepath.Glob("testdata/*.out")
+	files, _ := filepath.Glob("testdata/*.txt")
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
