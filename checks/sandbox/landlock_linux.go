@@ -25,7 +25,7 @@ const (
 )
 
 // errNoLandlock says that the kernel can't hide files from a program of the same user.
-var errNoLandlock = errors.New("this kernel has no Landlock")
+var errNoLandlock = errors.New("this kernel has no Landlock, or does not let this process use it")
 
 // confine has this thread, and every program that it starts, read everything but the
 // hidden folders and write to one folder and to devices alone. It can't be undone.

@@ -34,7 +34,7 @@ const (
 const DefaultIdleAfter = 75 * time.Second
 
 // MaxPlugins is how many plugins there may be.
-const MaxPlugins = 100
+const MaxPlugins = 50
 
 // Plugin is a program that the machine allows.
 type Plugin struct {

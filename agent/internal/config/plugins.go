@@ -35,7 +35,7 @@ type plugin struct {
 
 // The bounds of the list.
 const (
-	MaxPlugins      = 100
+	MaxPlugins      = 50 // a collector takes no more of a host
 	minPluginMemory = 16 << 20
 )
 
