@@ -57,9 +57,15 @@ bench: ## Run the benchmarks one package after the other
 soak: setup ## Run the tests with long seeds: SOAK=10m for each long property
 	WACHT_SOAK=$(SOAK) go test -count=1 -timeout=0 -p=1 ./...
 
+.PHONY: packages
+packages: assets ## Build the packages into dist/, with SBOMs and checksums
+	rm -rf dist
+	VERSION='$(VERSION)' packaging/linux/build dist
+	cd dist && LC_ALL=C sha256sum -- * >.sums && mv .sums SHA256SUMS
+
 .PHONY: clean
 clean: ## Remove what was built and fetched; the state of make run in .wacht stays
-	rm -rf bin $(vendor) $(web)/node_modules
+	rm -rf bin dist $(vendor) $(web)/node_modules
 
 # What the targets above are made of.
 
