@@ -35,6 +35,7 @@ const (
 	maxWordBytes      = 64   // a unit, a system, a category
 	maxList           = 256  // defaults of a parameter, or values of an enum
 	maxDepth          = 16   // of the YAML
+	maxKeys           = 32   // of one mapping: decoding compares each with each
 )
 
 // Declaration is a declaration that keeps the limits and whose rules compile.
@@ -98,11 +99,11 @@ func (d *Declaration) Rules() rules.Declaration {
 // maxErrorBytes bounds an error: the texts in it are the stranger's.
 const maxErrorBytes = 400
 
-// oneLine makes an error fit for a finding.
+// oneLine makes an error fit for a finding: its beginning says where, its end why.
 func oneLine(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	if len(text) > maxErrorBytes {
-		text = text[:maxErrorBytes] + " …"
+		text = text[:maxErrorBytes/2] + " … " + text[len(text)-maxErrorBytes/2:]
 	}
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
@@ -125,6 +126,8 @@ func plainNode(n *yaml.Node, depth int) error {
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		return fmt.Errorf("line %d: anchors and aliases are not allowed", n.Line)
+	case n.Kind == yaml.MappingNode && len(n.Content) > 2*maxKeys:
+		return fmt.Errorf("line %d: more than %d keys in one group", n.Line, maxKeys)
 	case depth > maxDepth:
 		return fmt.Errorf("line %d: it is nested deeper than %d", n.Line, maxDepth)
 	}

@@ -52,6 +52,8 @@ func TestWhatIsWrongIsToldInOneLine(t *testing.T) {
 		head + "forecasts:\n  - {name: f, title: t, metric: m, limit: .inf}\n":                         "the limit of forecast f is no number",
 		head + "item: " + strings.Repeat("x", 1025) + "\n":                                             "item has 1025 bytes; at most 1024",
 		head + "rules:\n  - {name: a, title: t, warning: " + strings.Repeat("(", 1100) + "}\n":         "has 1100 bytes; at most 1024",
+		head + "rules:\n  - {name: a, title: t, warning: '" + strings.Repeat("1+", 500) + "1>0'}\n":    "it is nested deeper than 100",
+		head + strings.Repeat("a: 1\n", 12000):                                                         "more than 32 keys in one group",
 		strings.Replace(head, "interval: 60s", "interval: soon", 1):                                    `"soon" is not a duration`,
 		strings.Replace(head, "interval: 60s", "interval: 0s", 1):                                      "must be above zero",
 		head + "metrics:\n" + strings.Repeat("  - {name: 'M M', type: x, unit: '', summary: ''}\n", 1): "needs a name, a type",

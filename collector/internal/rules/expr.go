@@ -27,8 +27,25 @@ type condition struct {
 	root *test
 }
 
+// maxExprDepth bounds how deep a condition is nested. A sum of a hundred is a hundred
+// deep, and writing each part of it out for people costs the cube of that.
+const maxExprDepth = 100
+
 // compiler turns the nodes of one condition into a tree.
-type compiler struct{ spec *checks.Spec }
+type compiler struct {
+	spec  *checks.Spec
+	depth int
+}
+
+// enter goes one level deeper; leave comes back.
+func (c *compiler) enter() error {
+	if c.depth++; c.depth > maxExprDepth {
+		return fmt.Errorf("it is nested deeper than %d", maxExprDepth)
+	}
+	return nil
+}
+
+func (c *compiler) leave() { c.depth-- }
 
 // compile parses and type-checks a condition over the metrics of a check.
 func compile(text string, spec *checks.Spec) (*condition, error) {
@@ -39,7 +56,7 @@ func compile(text string, spec *checks.Spec) (*condition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q can't be read: %s", text, oneLine(err))
 	}
-	root, err := (&compiler{spec}).test(tree.Node)
+	root, err := (&compiler{spec: spec}).test(tree.Node)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", text, err)
 	}
@@ -56,6 +73,10 @@ func oneLine(err error) string {
 }
 
 func (c *compiler) test(n ast.Node) (*test, error) {
+	defer c.leave()
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
 	switch n := n.(type) {
 	case *ast.BoolNode:
 		return &test{op: opConst, k: truth(n.Value)}, nil

@@ -13,6 +13,10 @@ import (
 var sizes = map[string]float64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 func (c *compiler) num(n ast.Node) (*num, error) {
+	defer c.leave()
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
 	v, err := c.numNode(n)
 	if err != nil {
 		return nil, err

@@ -285,7 +285,7 @@ func checkForecastField(name string, s *checks.ForecastSpec, spec *checks.Spec) 
 	case "title":
 		return checkTitle(s.Title)
 	case "metric":
-		m, err := (&compiler{spec}).metric(s.Metric)
+		m, err := (&compiler{spec: spec}).metric(s.Metric)
 		if err == nil && len(m.Labels) > 0 {
 			err = fmt.Errorf("metric %s has labels; a forecast follows one figure", s.Metric)
 		}
