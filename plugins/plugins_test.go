@@ -113,14 +113,28 @@ func TestThroughThePipe(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", tt.mode, r, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if _, err := c.Run(ctx, &checks.Env{Params: checks.Params{"mode": {"never"}}}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a check that keeps to its deadline: %v", err)
-	}
 	found, err := c.Discover(t.Context(), &checks.Env{})
 	if err != nil || len(found) != 2 || found[1].Name != "named" || found[1].Params.String("mode") != "now" || found[1].Items[0] != "one" {
 		t.Errorf("discovered %+v, %v", found, err)
+	}
+}
+
+// A check that ends with its context ends before the agent gives it up, so that its
+// process goes on.
+func TestKeepsToItsDeadline(t *testing.T) {
+	c := plugintest.Start(t, "counter")
+	first, err := run(t, c, &checks.Env{}, "now")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := c.Run(ctx, &checks.Env{Params: checks.Params{"mode": {"never"}}}); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		t.Errorf("got %v, and the deadline is %v", err, ctx.Err())
+	}
+	second, err := run(t, c, &checks.Env{Last: first.Sample}, "now")
+	if err != nil || second.Results[0].Metrics[0].Value != 2 {
+		t.Errorf("the process did not go on: %+v, %v", second, err)
 	}
 }
 

@@ -91,7 +91,7 @@ func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	if !ok {
 		return context.WithCancel(ctx)
 	}
-	const most = 500 * time.Millisecond
+	const most = time.Second
 	return context.WithDeadline(ctx, deadline.Add(-min(most, max(0, time.Until(deadline)/10))))
 }
 
