@@ -120,7 +120,9 @@ func New(opts Options) (_ *Agent, err error) {
 
 // load reads the configuration and gathers the checks, those of plugins too.
 func (a *Agent) load() error {
-	known, err := gather(context.Background(), &a.opts, gathering{stats: a.figures, bound: true})
+	ctx, cancel := context.WithTimeout(context.Background(), untoldWait)
+	defer cancel()
+	known, err := gather(ctx, &a.opts, gathering{stats: a.figures, bound: true})
 	if err != nil {
 		return err
 	}
@@ -243,6 +245,11 @@ func (a *Agent) Start() {
 	a.background(a.uplink.Run)
 	a.background(a.schedule.Run)
 	a.background(a.configure)
+	for _, c := range a.wanted() {
+		if a.isPlugin(c) {
+			a.background(a.configurePlugin(c))
+		}
+	}
 	a.undo = append(a.undo, func() error {
 		a.uplink.Leave(a.opts.Leaving())
 		return nil

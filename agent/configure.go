@@ -27,13 +27,33 @@ import (
 // discoverTimeout bounds one check's discovery.
 const discoverTimeout = 15 * time.Second
 
-// configure discovers and applies until ctx ends.
+// configure discovers and applies until ctx ends. Plugins are looked after beside it.
 func (a *Agent) configure(ctx context.Context) {
+	own := slices.DeleteFunc(a.wanted(), a.isPlugin)
+	a.discover(ctx, own)
+	close(a.looked)
+	a.keepLooking(ctx, own)
+}
+
+// configurePlugin is configure for the check of one plugin, which holds up nobody else
+// when it does not answer.
+func (a *Agent) configurePlugin(c checks.Check) func(context.Context) {
+	return func(ctx context.Context) {
+		own := []checks.Check{c}
+		a.discover(ctx, own)
+		select {
+		case <-a.looked:
+			a.keepLooking(ctx, own)
+		case <-ctx.Done():
+		}
+	}
+}
+
+// keepLooking applies what was discovered, and looks again and again.
+func (a *Agent) keepLooking(ctx context.Context, which []checks.Check) {
 	ticker := time.NewTicker(rediscover)
 	defer ticker.Stop()
-	a.discover(ctx)
-	close(a.looked)
-	for ; ; a.discover(ctx) {
+	for ; ; a.discover(ctx, which) {
 		if ctx.Err() != nil {
 			return
 		}
@@ -48,10 +68,15 @@ func (a *Agent) configure(ctx context.Context) {
 	}
 }
 
-// discover asks every check what there is. One that fails, or does not end, leaves
-// what it had found before.
-func (a *Agent) discover(ctx context.Context) {
-	found := discoverAll(ctx, a.wanted(), &a.env, a.opts.Logger.Warn)
+func (a *Agent) isPlugin(c checks.Check) bool {
+	_, ok := a.plugins.Declaration(c.Spec().Name)
+	return ok
+}
+
+// discover asks checks what there is. One that fails, or does not end, leaves what it
+// had found before.
+func (a *Agent) discover(ctx context.Context, which []checks.Check) {
+	found := discoverAll(ctx, which, &a.env, a.opts.Logger.Warn)
 	if ctx.Err() != nil {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wacht-io/wacht/agent/internal/config"
 	"github.com/wacht-io/wacht/checks"
@@ -19,6 +20,10 @@ import (
 
 // knownName is the folder in the state folder that keeps what plugins have told.
 const knownName = "plugins"
+
+// untoldWait is how long the agent waits for plugins that have not told their
+// declaration before, when it starts.
+const untoldWait = 3 * time.Second
 
 // gathered is the machine's configuration with the checks that there are.
 type gathered struct {
