@@ -22,7 +22,7 @@ help: ## List what make can do
 
 .PHONY: build
 build: assets ## Build bin/wacht-agent, bin/wacht-smart-helper and bin/wacht-collector
-	$(shipped) -ldflags='-X main.version=$(VERSION)' -o bin/ ./agent/cmd/... ./collector/cmd/wacht-collector
+	$(shipped) -ldflags='-X main.version=$(VERSION)' -o bin/ ./agent/cmd/... ./collector/cmd/wacht-collector ./plugins/cmd/...
 
 .PHONY: run
 run: build bin/receiver ## Build, then run a collector and an agent of this machine; Ctrl-C ends both

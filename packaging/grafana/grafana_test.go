@@ -105,6 +105,15 @@ func TestHostNeedsTheCollectorAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	plugin, err := os.ReadFile("../../plugins/cmd/wacht-plugin-containers/containers/check.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	containers, err := checks.ParseSpec(plugin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared = append(declared, containers)
 	known := map[string]bool{}
 	for _, spec := range declared {
 		for _, m := range spec.Metrics {

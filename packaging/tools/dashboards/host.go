@@ -16,6 +16,7 @@ func host() *dashboard.DashboardBuilder {
 	hostLoad(b)
 	hostDisks(b)
 	hostNetwork(b)
+	hostContainers(b)
 	hostRest(b)
 	return b
 }
@@ -125,8 +126,29 @@ func hostNetwork(b *dashboard.DashboardBuilder) {
 	}}))
 }
 
+func hostContainers(b *dashboard.DashboardBuilder) {
+	b.WithRow(row("Containers"))
+	b.WithPanel(list(panel{title: "Containers that should run and do not, or are unhealthy", width: 8, queries: []query{
+		{expr: of("wacht_containers_expected") + " == 1 and " + of("wacht_containers_running") + " == 0 or " + of("wacht_containers_healthy") + " == 0"},
+	}}))
+	for _, p := range []panel{
+		{title: "Containers", queries: []query{
+			{of("wacht_containers_containers_running"), "{{check}} running"},
+			{of("wacht_containers_containers"), "{{check}} all"},
+		}},
+		{title: "Restarts of containers in an hour", queries: []query{{"increase(" + of("wacht_containers_restarts_total") + "[1h]) > 0", "{{item}}"}}},
+		{title: "Age of images", unit: units.DurationSeconds, width: 12, queries: []query{{"topk(20, " + of("wacht_containers_image_age_seconds") + ")", "{{item}}"}}},
+		{title: "Volumes", unit: units.BytesIEC, width: 12, queries: []query{
+			{of("wacht_containers_volume_size_bytes"), "{{volume}}"},
+			{of("wacht_containers_volumes_unused_bytes"), "of no container"},
+		}},
+	} {
+		b.WithPanel(graph(p))
+	}
+}
+
 func hostRest(b *dashboard.DashboardBuilder) {
-	b.WithRow(row("Services, drives, containers and the agent"))
+	b.WithRow(row("Services, drives and the agent"))
 	b.WithPanel(list(panel{title: "Services that should run and do not", width: 8, queries: []query{
 		{expr: of("wacht_service_expected") + " == 1 and " + of("wacht_service_active") + " == 0"},
 	}}))
