@@ -141,6 +141,14 @@ func (b backend) Revoke(ctx context.Context, sc api.Scope, id, by string) error 
 	return b.engine.Revoke(ctx, h.Customer, h.ID, by)
 }
 
+func (b backend) Approve(ctx context.Context, sc api.Scope, id, by string) error {
+	h, err := b.hostOf(sc, id)
+	if err != nil {
+		return err
+	}
+	return b.engine.Approve(ctx, h.Customer, h.ID, by)
+}
+
 func (b backend) Transitions(ctx context.Context, sc api.Scope, host string, since time.Time, limit int) ([]engine.TransitionView, error) {
 	h, err := b.hostOf(sc, host)
 	if err != nil {

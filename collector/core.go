@@ -212,7 +212,7 @@ var principal = auth.Principal{Name: "local", Role: auth.Admin, Via: auth.ViaCom
 // CreateToken makes a joining token.
 func (c *core) CreateToken(r *http.Request, o admin.TokenOrder) (string, error) {
 	text, w, err := joining.New(joining.Order{
-		Customer: o.Customer, Site: o.Site, Labels: o.Labels, TTL: o.TTL, Uses: o.Uses,
+		Customer: o.Customer, Site: o.Site, Labels: o.Labels, TTL: o.TTL, Uses: o.Uses, NoApproval: o.NoApproval,
 	}, c.authority.Pin(), time.Now())
 	if errors.Is(err, joining.ErrOrder) {
 		return "", admin.Wrong(err)

@@ -101,7 +101,7 @@ type source struct{ engine *engine.Engine }
 func (s source) Hosts(_ context.Context, customer string) ([]expose.Host, error) {
 	var out []expose.Host
 	for _, h := range s.engine.Hosts(customer) {
-		if h.RevokedAt.IsZero() {
+		if h.RevokedAt.IsZero() && !h.Pending {
 			out = append(out, exposedHost(&h))
 		}
 	}

@@ -239,6 +239,9 @@ const (
 	Refused_EPOCH_REUSED     Refused_Code = 2
 	Refused_REVOKED          Refused_Code = 3
 	Refused_PROTOCOL_UNKNOWN Refused_Code = 4
+	// The host has joined, and a person at the collector has to approve it. The agent
+	// keeps its results and asks again.
+	Refused_PENDING Refused_Code = 5
 )
 
 // Enum value maps for Refused_Code.
@@ -249,6 +252,7 @@ var (
 		2: "EPOCH_REUSED",
 		3: "REVOKED",
 		4: "PROTOCOL_UNKNOWN",
+		5: "PENDING",
 	}
 	Refused_Code_value = map[string]int32{
 		"UNSPECIFIED":      0,
@@ -256,6 +260,7 @@ var (
 		"EPOCH_REUSED":     2,
 		"REVOKED":          3,
 		"PROTOCOL_UNKNOWN": 4,
+		"PENDING":          5,
 	}
 )
 
@@ -2594,18 +2599,19 @@ const file_agent_agentpb_agent_proto_rawDesc = "" +
 	"\x06REBOOT\x10\x01\x12\t\n" +
 	"\x05SLEEP\x10\x02\x12\v\n" +
 	"\aUPGRADE\x10\x03\x12\b\n" +
-	"\x04STOP\x10\x04\"\xe4\x01\n" +
+	"\x04STOP\x10\x04\"\xf1\x01\n" +
 	"\aRefused\x120\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1c.wacht.agent.v1.Refused.CodeR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x06R\x05epoch\x12\x1a\n" +
-	"\bsequence\x18\x04 \x01(\x04R\bsequence\"]\n" +
+	"\bsequence\x18\x04 \x01(\x04R\bsequence\"j\n" +
 	"\x04Code\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vRUN_INVALID\x10\x01\x12\x10\n" +
 	"\fEPOCH_REUSED\x10\x02\x12\v\n" +
 	"\aREVOKED\x10\x03\x12\x14\n" +
-	"\x10PROTOCOL_UNKNOWN\x10\x04*#\n" +
+	"\x10PROTOCOL_UNKNOWN\x10\x04\x12\v\n" +
+	"\aPENDING\x10\x05*#\n" +
 	"\x04Role\x12\n" +
 	"\n" +
 	"\x06SERVER\x10\x00\x12\x0f\n" +

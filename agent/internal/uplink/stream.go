@@ -153,6 +153,7 @@ func (u *Uplink) welcomed(w *agentpb.Welcome, sentAt time.Time) {
 func refusal(r *agentpb.Refused) error {
 	known := map[agentpb.Refused_Code]error{
 		agentpb.Refused_EPOCH_REUSED: errReused, agentpb.Refused_REVOKED: errRevoked, agentpb.Refused_PROTOCOL_UNKNOWN: errProtocol,
+		agentpb.Refused_PENDING: errPending,
 	}
 	if err := known[r.GetCode()]; err != nil {
 		return fmt.Errorf("%w (%s)", err, r.GetReason())

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ const DefaultBacklogRate = 500
 
 const (
 	revokedWait  = time.Hour        // between attempts of a host that was revoked
+	pendingWait  = 2 * time.Minute  // about, of one that waits for approval: a roll-out has thousands
 	protocolWait = 10 * time.Minute // between attempts of one that is too old or new
 	callTimeout  = 30 * time.Second // of Join and Renew
 	farewell     = 3 * time.Second  // to send the last runs and a Goodbye
@@ -165,6 +167,7 @@ func (u *Uplink) Status() Status {
 var (
 	errReused   = errors.New("this state folder is a copy or was rolled back")
 	errRevoked  = errors.New("the collector has revoked this host: join again with a new token, or remove the agent")
+	errPending  = errors.New("the collector has not approved this host yet: results are kept until it does")
 	errProtocol = errors.New("the collector does not speak this agent's protocol: update the older of the two")
 	errAgain    = errors.New("the stream is begun anew")
 )
@@ -200,6 +203,8 @@ func (u *Uplink) pause(err error, wait *backoff.ExponentialBackOff) time.Duratio
 		return revokedWait
 	case errors.Is(err, errProtocol):
 		return protocolWait
+	case errors.Is(err, errPending):
+		return pendingWait/2 + rand.N(pendingWait)
 	case errors.Is(err, errAgain):
 		return 0
 	}

@@ -357,6 +357,25 @@ func TestRevoked(t *testing.T) {
 	})
 }
 
+// A host that waits for approval asks again within minutes, and keeps what it measures.
+func TestPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := uplinktest.New(t)
+		h := newHost(t, c)
+		time.Sleep(time.Second)
+		c.Wait(h.id(), true)
+		time.Sleep(24 * time.Hour)
+		if st := h.uplink.Status(); st.Connected || !strings.Contains(st.Error, "has not approved this host yet: results are kept until it does (because)") {
+			t.Errorf("status %+v", st)
+		}
+		c.Wait(h.id(), false)
+		time.Sleep(3 * time.Minute)
+		if st := h.uplink.Status(); !st.Connected || st.HostID != h.id() {
+			t.Errorf("after approval it is %+v", st)
+		}
+	})
+}
+
 func TestProtocolUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := uplinktest.New(t)

@@ -38,6 +38,7 @@ type Host struct {
 	key          [sha256.Size]byte
 	visit        uint64
 	Revoked      bool
+	Pending      bool
 	Streams      int
 	Hello        *agentpb.Hello
 	Cursors      map[uint64]*[2]uint64
@@ -218,6 +219,14 @@ func (c *Collector) Hosts() []string {
 func (c *Collector) Revoke(id string) {
 	c.mu.Lock()
 	c.hosts[id].Revoked = true
+	c.mu.Unlock()
+	c.Cut()
+}
+
+// Wait makes a host wait for approval, or ends that, and ends its stream.
+func (c *Collector) Wait(id string, pending bool) {
+	c.mu.Lock()
+	c.hosts[id].Pending = pending
 	c.mu.Unlock()
 	c.Cut()
 }

@@ -131,6 +131,8 @@ func (s *session) greet() error {
 		return s.refuse(agentpb.Refused_PROTOCOL_UNKNOWN)
 	case s.h.Revoked:
 		return s.refuse(agentpb.Refused_REVOKED)
+	case s.h.Pending:
+		return s.refuse(agentpb.Refused_PENDING)
 	case hello.GetVisit() != s.h.visit:
 		return s.refuse(agentpb.Refused_EPOCH_REUSED)
 	}

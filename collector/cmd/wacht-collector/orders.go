@@ -17,16 +17,20 @@ import (
 func (c *cli) token() *cobra.Command {
 	var (
 		o      admin.TokenOrder
-		ttl    = duration(10 * time.Minute)
+		ttl    duration
 		labels []string
 	)
 	create := &cobra.Command{
 		Use:   "create --customer CUSTOMER --site SITE",
 		Short: "Print a token with which a machine can join",
 		Long: `create prints a token, alone, on standard output. It is shown once: only a hash
-of it is kept. Give it to 'wacht-agent enroll' on the machine that is to join.`,
+of it is kept. Give it to 'wacht-agent enroll' on the machine that is to join.
+
+With --uses more than one, for a roll-out, the machines that join with it wait until
+'wacht-collector host approve' lets them in, and nothing of them is judged or told.`,
 		Example: `  wacht-collector token create --customer acme --site utrecht
-  wacht-collector token create --customer acme --site utrecht --ttl 30d --uses 50 --label rack=3`,
+  wacht-collector token create --customer acme --site utrecht --uses 50 --label rack=3
+  wacht-collector host approve --all --token wacht1_…`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.TTL = ttl.D()
@@ -46,8 +50,9 @@ of it is kept. Give it to 'wacht-agent enroll' on the machine that is to join.`,
 	f := create.Flags()
 	f.StringVar(&o.Customer, "customer", "", "customer that the machine belongs to (required)")
 	f.StringVar(&o.Site, "site", "", "site that the machine stands at (required)")
-	f.Var(&ttl, "ttl", "how long the token works, at most 30d")
+	f.Var(&ttl, "ttl", "how long the token works, at most 30d (default: 10m, or 30d with several uses)")
 	f.IntVar(&o.Uses, "uses", 1, "how many machines may join with it")
+	f.BoolVar(&o.NoApproval, "no-approval", false, "let the machines of a token with several uses in at once")
 	f.StringArrayVar(&labels, "label", nil, "label for the machines, as name=value; may be repeated")
 	required(create, "customer", "site")
 	return group("token", "Make tokens with which machines join", create)

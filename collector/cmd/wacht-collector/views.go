@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +17,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/wacht-io/wacht/agent/agentpb"
 	"github.com/wacht-io/wacht/collector"
 	"github.com/wacht-io/wacht/collector/internal/admin"
 )
@@ -46,7 +49,85 @@ machine can come back with a new token, as a new host.`,
 			})
 		},
 	}
-	return group("host", "See and revoke the machines that joined", list, revoke)
+	return group("host", "See, approve and revoke the machines that joined", list, c.approve(), revoke)
+}
+
+func (c *cli) approve() *cobra.Command {
+	var all bool
+	var token string
+	approve := &cobra.Command{
+		Use:   "approve HOST... | --all --token TOKEN",
+		Short: "Let hosts in that joined with a token of several uses",
+		Long: `approve lets hosts in, by name or id, that wait for it: those that joined with a token
+of several uses. Their agents ask again within minutes, and send what they have kept.
+'wacht-collector host list' shows which ones wait; revoke those that you don't know.`,
+		Example: `  wacht-collector host approve web1 web2
+  wacht-collector host approve --all --token wacht1_…`,
+		RunE: func(cmd *cobra.Command, given []string) error {
+			switch {
+			case all && (token == "" || len(given) > 0):
+				return usage(cmd, errors.New("--all takes --token, and no hosts beside it: it approves what joined with that token"))
+			case !all && token != "":
+				return usage(cmd, errors.New("--token goes with --all"))
+			case !all && len(given) == 0:
+				return usage(cmd, errors.New("which host? Name those that wait, or use --all --token"))
+			}
+			return c.within(cmd.Context(), func(a *admin.Client) error {
+				if all {
+					var err error
+					if given, err = waiting(cmd.Context(), a, token); err != nil {
+						return err
+					}
+				}
+				return c.approveEach(cmd.Context(), a, given)
+			})
+		},
+	}
+	approve.Flags().BoolVar(&all, "all", false, "all that wait and joined with the token")
+	approve.Flags().StringVar(&token, "token", "", "the token that they joined with, or its id")
+	return approve
+}
+
+// waiting lists the ids of the hosts that joined with a token and wait.
+func waiting(ctx context.Context, a *admin.Client, token string) ([]string, error) {
+	if parsed, err := agentpb.ParseToken(token); err == nil {
+		token = hex.EncodeToString(parsed.ID[:])
+	}
+	var list struct {
+		Hosts []struct {
+			ID        string
+			TokenID   string `json:"token_id"`
+			Pending   bool
+			RevokedAt time.Time `json:"revoked_at"`
+		}
+	}
+	if err := a.Get(ctx, "/api/v1/hosts", nil, &list); err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, h := range list.Hosts {
+		if h.Pending && h.RevokedAt.IsZero() && h.TokenID == token {
+			ids = append(ids, h.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, errors.New("no host that joined with this token waits for approval")
+	}
+	return ids, nil
+}
+
+func (c *cli) approveEach(ctx context.Context, a *admin.Client, hosts []string) error {
+	for _, h := range hosts {
+		err := a.Post(ctx, "/api/v1/hosts/"+url.PathEscape(h)+"/approve")
+		if errors.Is(err, admin.ErrNotFound) {
+			return usageError{fmt.Errorf("there is no host %q; 'wacht-collector host list' lists them", h)}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(c.stdout, "approved: %s\n", humanize.Comma(int64(len(hosts))))
+	return nil
 }
 
 func (c *cli) incident() *cobra.Command {
@@ -125,6 +206,7 @@ func printHosts(w io.Writer, body json.RawMessage) error {
 			Connected, Silent           bool
 			States                      int
 			LastSeen                    time.Time `json:"last_seen"`
+			Pending                     bool
 			RevokedAt                   time.Time `json:"revoked_at"`
 			OpenIncidents               int       `json:"open_incidents"`
 		}
@@ -138,6 +220,8 @@ func printHosts(w io.Writer, body json.RawMessage) error {
 			switch {
 			case !h.RevokedAt.IsZero():
 				state = "revoked"
+			case h.Pending:
+				state = "waits for approval"
 			case h.Connected:
 				state = "connected"
 			case h.Silent:

@@ -27,6 +27,8 @@ type TokenOrder struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	TTL      time.Duration     `json:"ttl,omitempty"` // nanoseconds
 	Uses     int               `json:"uses,omitempty"`
+	// NoApproval lets the hosts of a token of several uses in at once.
+	NoApproval bool `json:"no_approval,omitempty"`
 }
 
 // UserOrder asks for a local account.

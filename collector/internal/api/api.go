@@ -78,6 +78,7 @@ func (a *api) routes() []route {
 		{method: "GET", path: "/api/v1/hosts", answer: a.hosts},
 		{method: "GET", path: "/api/v1/hosts/{id}", answer: a.host},
 		{method: "POST", path: "/api/v1/hosts/{id}/revoke", admin: true, answer: a.revoke},
+		{method: "POST", path: "/api/v1/hosts/{id}/approve", admin: true, answer: a.approve},
 		{method: "GET", path: "/api/v1/problems", answer: a.problems},
 	}
 	for _, do := range Actions() {

@@ -258,6 +258,7 @@ func TestNobodyReachesWhatIsNotTheirs(t *testing.T) {
 		{"GET", "/api/v1/hosts/h-files", "", 404},
 		{"GET", "/api/v1/hosts/files-1", "", 404},
 		{"POST", "/api/v1/hosts/h-files/revoke", "", 404},
+		{"POST", "/api/v1/hosts/h-new/approve", "", 404},
 		{"GET", "/api/v1/problems", "", 200},
 	} {
 		f.want(http.StatusUnauthorized, "", c.method, c.path, c.body)
@@ -286,9 +287,28 @@ func TestOnlyAdminsRevoke(t *testing.T) {
 	}
 }
 
+func TestOnlyAdminsApprove(t *testing.T) {
+	f := start(t)
+	f.want(http.StatusForbidden, "engineer", "POST", "/api/v1/hosts/h-new/approve", "")
+	f.want(http.StatusForbidden, "baker", "POST", "/api/v1/hosts/h-new/approve", "")
+	if h := f.want(http.StatusOK, "engineer", "GET", "/api/v1/hosts/h-new", ""); h["pending"] != true {
+		t.Errorf("host is %v", h)
+	}
+	f.want(http.StatusNoContent, "admin", "POST", "/api/v1/hosts/h-new/approve", "")
+	if h := f.want(http.StatusOK, "engineer", "GET", "/api/v1/hosts/h-new", ""); h["pending"] != nil || h["approved_by"] != "api:admin" || h["approved_at"] == nil {
+		t.Errorf("host is %v", h)
+	}
+	log, err := f.auth.Log(t.Context(), 1)
+	if err != nil || len(log) != 1 || log[0].Action != "host.approve" || log[0].Customer != apitest.Bakery {
+		t.Errorf("the log's newest line is %+v, %v", log, err)
+	}
+	f.want(http.StatusNoContent, "admin", "POST", "/api/v1/hosts/files-1/approve", "") // it does not wait
+	f.want(http.StatusNotFound, "admin", "POST", "/api/v1/hosts/nobody/approve", "")
+}
+
 func TestHosts(t *testing.T) {
 	f := start(t)
-	for as, want := range map[string]int{"engineer": 5, "baker": 3, "clerk": 2} {
+	for as, want := range map[string]int{"engineer": 6, "baker": 4, "clerk": 2} {
 		if got := len(f.want(http.StatusOK, as, "GET", "/api/v1/hosts", "")["hosts"].([]any)); got != want {
 			t.Errorf("%s sees %d hosts, want %d", as, got, want)
 		}

@@ -68,6 +68,8 @@ type Backend interface {
 	Hosts(ctx context.Context, sc Scope) ([]engine.HostView, error)
 	Host(ctx context.Context, sc Scope, id string) (engine.HostDetail, error)
 	Revoke(ctx context.Context, sc Scope, id, by string) error
+	// Approve lets a host in that waits for it.
+	Approve(ctx context.Context, sc Scope, id, by string) error
 	// Transitions gives a host's newest transitions, newest first.
 	Transitions(ctx context.Context, sc Scope, host string, since time.Time, limit int) ([]engine.TransitionView, error)
 	// Ready says why the collector can't do its work, or nil.

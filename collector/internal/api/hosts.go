@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"slices"
@@ -56,6 +57,15 @@ func finite(v engine.StateView) engine.StateView {
 }
 
 func (a *api) revoke(r *http.Request) (response, error) {
+	return a.admit(r, "host.revoke", a.backend.Revoke)
+}
+
+func (a *api) approve(r *http.Request) (response, error) {
+	return a.admit(r, "host.approve", a.backend.Approve)
+}
+
+// admit decides whether a host may come in, and records who did.
+func (a *api) admit(r *http.Request, action string, do func(ctx context.Context, sc Scope, id, by string) error) (response, error) {
 	if err := known(r); err != nil {
 		return response{}, err
 	}
@@ -64,8 +74,8 @@ func (a *api) revoke(r *http.Request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	if err := a.backend.Revoke(r.Context(), sc, host.ID, p.Name); err != nil {
+	if err := do(r.Context(), sc, host.ID, p.Name); err != nil {
 		return response{}, err
 	}
-	return response{status: http.StatusNoContent}, a.auth.Record(r.Context(), p, "host.revoke", host.ID, host.Customer, "name "+host.Name)
+	return response{status: http.StatusNoContent}, a.auth.Record(r.Context(), p, action, host.ID, host.Customer, "name "+host.Name)
 }

@@ -117,7 +117,7 @@ func (e *Engine) note(_ *group, err error) {
 // longer than its role and its last words allow.
 func (e *Engine) silences(g *group) {
 	for _, h := range e.hosts {
-		if !h.RevokedAt.IsZero() || h.silent || !e.overdue(h, g.now) {
+		if !h.RevokedAt.IsZero() || h.Pending || h.silent || !e.overdue(h, g.now) {
 			continue
 		}
 		h.silent = true

@@ -23,6 +23,8 @@ type Newcomer struct {
 	TokenID   string
 	TokenUses int
 	CloneOf   string
+	// Pending says that a person has to approve it before it may come in.
+	Pending   bool
 	KeySHA256 []byte
 	CertUntil time.Time
 	Machine   *agentpb.Machine
@@ -96,6 +98,7 @@ func (e *Engine) Join(ctx context.Context, n Newcomer) (inventory.Host, error) {
 			Host: inventory.Host{
 				ID: n.ID, Customer: n.Customer, Site: n.Site, Labels: n.Labels,
 				KeySHA256: n.KeySHA256, JoinedAt: g.now, TokenID: n.TokenID, CloneOf: n.CloneOf, CertUntil: n.CertUntil,
+				Pending: n.Pending,
 			},
 			tasks: make(map[taskKey]*task),
 		}

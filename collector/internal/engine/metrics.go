@@ -32,23 +32,14 @@ func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
 	gauge := func(name, help string, f func() float64) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
-	gauge("wacht_collector_hosts", "Hosts known and not revoked.", func() float64 { return e.count(func(*host) int { return 1 }) })
+	gauge("wacht_collector_hosts", "Hosts known, not revoked, and not waiting for approval.", func() float64 { return e.count(func(h *host) int { return bit(!h.Pending) }) })
+	gauge("wacht_collector_pending_hosts", "Hosts that joined and wait for approval.", func() float64 { return e.count(func(h *host) int { return bit(h.Pending) }) })
 	gauge("wacht_collector_streams", "Hosts with an open stream.", func() float64 {
-		return e.count(func(h *host) int {
-			if h.session != nil {
-				return 1
-			}
-			return 0
-		})
+		return e.count(func(h *host) int { return bit(h.session != nil) })
 	})
 	gauge("wacht_collector_check_states", "Check states known.", func() float64 { return e.count(func(h *host) int { return h.states }) })
 	gauge("wacht_collector_silent_hosts", "Hosts that should be heard of and are not.", func() float64 {
-		return e.count(func(h *host) int {
-			if h.silent {
-				return 1
-			}
-			return 0
-		})
+		return e.count(func(h *host) int { return bit(h.silent) })
 	})
 	gauge("wacht_collector_open_incidents", "Incidents of all customers that are open, people's reports among them.", func() float64 {
 		e.mu.Lock()
@@ -61,6 +52,13 @@ func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
 	})
 	gauge("wacht_collector_queue_items", "Batches and steps that wait to be applied.", func() float64 { return float64(e.inbox.len()) })
 	return m
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (e *Engine) count(of func(*host) int) float64 {

@@ -11,6 +11,7 @@ import (
 	"github.com/wacht-io/wacht/agent/agentpb"
 	"github.com/wacht-io/wacht/collector/internal/desk"
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
+	"github.com/wacht-io/wacht/collector/internal/inventory"
 	"github.com/wacht-io/wacht/collector/internal/rules"
 	"github.com/wacht-io/wacht/collector/internal/store"
 )
@@ -103,6 +104,30 @@ func (e *Engine) Revoke(ctx context.Context, customer, id, by string) error {
 		}
 		return e.putHost(g, h)
 	})
+}
+
+// Approve lets a host in that waits for it; its agent asks again within minutes. A
+// host that does not wait stays as it is.
+func (e *Engine) Approve(ctx context.Context, customer, id, by string) error {
+	return e.do(ctx, func(g *group) error {
+		h := e.named(customer, id)
+		switch {
+		case h == nil:
+			return fmt.Errorf("customer %s has no host %q: %w", customer, id, store.ErrNotFound)
+		case !h.RevokedAt.IsZero():
+			return fmt.Errorf("host %s was revoked: %w; it can join again with a new token", h.Name, desk.ErrWrongState)
+		case !h.Pending:
+			return nil
+		}
+		h.Pending, h.ApprovedAt, h.ApprovedBy = false, g.now, by
+		h.mark.Seen = g.now // from now on it may not be silent
+		return e.putHost(g, h)
+	})
+}
+
+// pendingReason tells who set up a machine what it waits for.
+func pendingReason(h *inventory.Host) string {
+	return fmt.Sprintf("this host waits for approval: 'wacht-collector host approve %s', or on the collector's page of hosts", h.ID)
 }
 
 // Goodbye notes that an agent announced its leaving.

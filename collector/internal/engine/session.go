@@ -78,6 +78,10 @@ func (e *Engine) Connect(ctx context.Context, hostID string, hello *agentpb.Hell
 			return &RefusedError{agentpb.Refused_REVOKED, "this host is not known here; enrol it again with a new token"}
 		}
 		if refused := e.admit(h, hello, g.now); refused != nil {
+			if refused.Code == agentpb.Refused_PENDING {
+				h.mark.Seen = g.now
+				return refused // the host's state says so itself
+			}
 			h.finding(g.now, refused.Reason)
 			if refused.Code == agentpb.Refused_EPOCH_REUSED {
 				h.reusedAt = g.now
@@ -154,6 +158,8 @@ func (e *Engine) admit(h *host, hello *agentpb.Hello, now time.Time) *RefusedErr
 			fmt.Sprintf("this collector speaks version %d of the protocol, the agent %d; upgrade the older of the two", Protocol, hello.Protocol)}
 	case !h.RevokedAt.IsZero():
 		return &RefusedError{agentpb.Refused_REVOKED, "this host was revoked; enrol it again with a new token"}
+	case h.Pending:
+		return &RefusedError{agentpb.Refused_PENDING, pendingReason(&h.Host)}
 	case len(hello.Epochs) == 0 || len(hello.Epochs) > maxEpochs:
 		return &RefusedError{agentpb.Refused_UNSPECIFIED,
 			fmt.Sprintf("a hello names 1 to %d epochs, not %d", maxEpochs, len(hello.Epochs))}

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/wacht-io/wacht/agent/agentpb"
+	"github.com/wacht-io/wacht/collector/internal/desk"
 	"github.com/wacht-io/wacht/collector/internal/desk/incident"
 	"github.com/wacht-io/wacht/collector/internal/engine"
 	"github.com/wacht-io/wacht/collector/internal/history"
 	"github.com/wacht-io/wacht/collector/internal/rules"
+	"github.com/wacht-io/wacht/collector/internal/store"
 	"github.com/wacht-io/wacht/collector/internal/store/boltstore"
 	"github.com/wacht-io/wacht/collector/internal/store/memstore"
 )
@@ -344,6 +346,68 @@ func TestRevokedHostIsCutOff(t *testing.T) {
 	if got := w.incidents(incident.Open); len(got) != 0 {
 		t.Fatalf("incidents of a revoked host stay open: %+v", got)
 	}
+}
+
+// A host that waits for approval is neither taken in nor missed, and is both once it is
+// approved.
+func TestHostWaitsForApproval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, memstore.New())
+		h, err := w.Join(t.Context(), engine.Newcomer{
+			ID: "id-web1", Customer: "acme", Site: "utrecht", KeySHA256: []byte("web1"), Pending: true,
+			Machine: &agentpb.Machine{Hostname: "web1", Fingerprint: [][]byte{[]byte("board-web1"), []byte("nic-web1")}},
+		})
+		if err != nil || !h.Pending {
+			t.Fatalf("joined as %+v, %v", h, err)
+		}
+		refused := func() *engine.RefusedError {
+			_, _, err := w.Connect(t.Context(), "id-web1", hello("web1", 7, 0, 0))
+			r, _ := errors.AsType[*engine.RefusedError](err)
+			return r
+		}
+		if r := refused(); r == nil || r.Code != agentpb.Refused_PENDING || !strings.Contains(r.Reason, "wacht-collector host approve id-web1") {
+			t.Fatalf("refused with %v", r)
+		}
+		time.Sleep(24 * time.Hour)
+		if got := w.incidents(""); len(got) != 0 || len(w.told) != 0 {
+			t.Fatalf("after a day nobody has approved it: %+v", got)
+		}
+		w.Stop()
+		w.start()
+		if r := refused(); r == nil || r.Code != agentpb.Refused_PENDING {
+			t.Fatalf("after a restart: %v", r)
+		}
+		if err := w.Approve(t.Context(), "acme", "web1", "anna"); err != nil {
+			t.Fatal(err)
+		}
+		view, err := w.Host("acme", "web1")
+		if err != nil || view.Pending || view.ApprovedBy != "anna" || !view.ApprovedAt.Equal(time.Now()) || len(view.Findings) != 0 {
+			t.Errorf("approved, it is %+v, %v", view.HostView, err)
+		}
+		s := w.connect("web1", 7, 0, 0)
+		s.free(0.01)
+		if got := w.incidents(incident.Open); len(got) != 1 {
+			t.Errorf("a full disk of an approved host opens %+v", got)
+		}
+		s.Close()
+		time.Sleep(time.Hour)
+		if got := w.incidents(incident.Open); len(got) != 2 {
+			t.Errorf("an hour of silence opens %+v", got)
+		}
+		if err := w.Revoke(t.Context(), "acme", "web1", "anna"); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Approve(t.Context(), "acme", "web1", "anna"); !errors.Is(err, desk.ErrWrongState) {
+			t.Errorf("approving a revoked host: %v", err)
+		}
+		if err := w.Approve(t.Context(), "other", "web1", "anna"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("approving another customer's host: %v", err)
+		}
+		w.Stop()
+		if err := w.history.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestItemThatIsGoneEndsAsNotObserved(t *testing.T) {

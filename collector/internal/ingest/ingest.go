@@ -83,7 +83,7 @@ func (s *Server) Join(ctx context.Context, req *agentpb.JoinRequest) (*agentpb.J
 	if err != nil {
 		return nil, s.internal("signing a certificate", err)
 	}
-	s.log.Info("a host joined", "host", host.Name, "id", host.ID, "customer", host.Customer, "site", host.Site, "copy_of", host.CloneOf)
+	s.log.Info("a host joined", "host", host.Name, "id", host.ID, "customer", host.Customer, "site", host.Site, "copy_of", host.CloneOf, "pending", host.Pending)
 	return &agentpb.JoinResponse{HostId: host.ID, Chain: chain}, nil
 }
 
@@ -102,6 +102,7 @@ func (s *Server) withToken(ctx context.Context, text string, n *engine.Newcomer)
 		return s.refusal("joining", err)
 	}
 	n.Customer, n.Site, n.Labels, n.TokenID, n.TokenUses = t.Customer, t.Site, t.Labels, t.ID, t.Uses
+	n.Pending = t.Approval
 	return nil
 }
 

@@ -95,8 +95,13 @@ func (s *side) close() {
 }
 
 func (s *side) token(ttl time.Duration, uses int) string {
+	return s.tokenOf(joining.Order{TTL: ttl, Uses: uses, NoApproval: true})
+}
+
+func (s *side) tokenOf(o joining.Order) string {
 	s.t.Helper()
-	text, w, err := joining.New(joining.Order{Customer: "acme", Site: "utrecht", TTL: ttl, Uses: uses}, s.authority.Pin(), time.Now())
+	o.Customer, o.Site = "acme", "utrecht"
+	text, w, err := joining.New(o, s.authority.Pin(), time.Now())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -299,6 +304,32 @@ func TestOnlyTheHostItselfGetsIn(t *testing.T) {
 	_, err = s.dial(nil).Renew(t.Context(), &agentpb.RenewRequest{HostId: a.id, Csr: request(t, a.key)})
 	if status.Code(err) != codes.PermissionDenied {
 		t.Fatalf("a revoked host renewed its certificate: %v", err)
+	}
+}
+
+func TestHostOfARollOutWaits(t *testing.T) {
+	s := newSide(t)
+	token := s.tokenOf(joining.Order{Uses: 2})
+	m, err := s.join(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, first, err := s.open(m); err != nil || first.GetRefused().GetCode() != agentpb.Refused_PENDING {
+		t.Fatalf("a host that waits gets %v, %v", first, err)
+	}
+	// Its certificate may run out meanwhile.
+	if _, err := s.dial(nil).Renew(t.Context(), &agentpb.RenewRequest{HostId: m.id, Csr: request(t, m.key)}); err != nil {
+		t.Fatalf("a host that waits renews its certificate: %v", err)
+	}
+	// It brings no other host in.
+	if _, err := s.dial(m).Join(t.Context(), &agentpb.JoinRequest{Csr: request(t, newKey(t)), Machine: &agentpb.Machine{Hostname: "web2"}}); status.Code(err) != codes.PermissionDenied {
+		t.Fatalf("a copy of a host that waits joins: %v", err)
+	}
+	if err := s.engine.Approve(t.Context(), "acme", m.id, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if _, first, err := s.open(m); err != nil || first.GetWelcome() == nil {
+		t.Fatalf("an approved host gets %v, %v", first, err)
 	}
 }
 

@@ -46,7 +46,13 @@ type Host struct {
 	TokenID   string    `json:"token_id,omitempty"`
 	CloneOf   string    `json:"clone_of,omitempty"`
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
-	CertUntil time.Time `json:"cert_until,omitzero"`
+	// Pending says that the host has joined and waits until a person approves it. Its
+	// stream is refused, and nothing about it is judged or told. ApprovedAt and
+	// ApprovedBy say when that ended, and who did it.
+	Pending    bool      `json:"pending,omitempty"`
+	ApprovedAt time.Time `json:"approved_at,omitzero"`
+	ApprovedBy string    `json:"approved_by,omitempty"`
+	CertUntil  time.Time `json:"cert_until,omitzero"`
 	// Visit is the number of the newest stream; a Hello with an older one comes from
 	// a copied or rolled-back state folder.
 	Visit uint64 `json:"visit"`

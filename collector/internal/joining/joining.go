@@ -20,6 +20,7 @@ import (
 // Limits and defaults of a token.
 const (
 	DefaultTTL  = 10 * time.Minute
+	RollOutTTL  = 30 * 24 * time.Hour // the default of one with several uses
 	MaxTTL      = 30 * 24 * time.Hour
 	DefaultUses = 1
 	MaxUses     = 10_000
@@ -36,6 +37,8 @@ type Token struct {
 	ExpiresAt    time.Time         `json:"expires_at"`
 	// Uses is how many hosts may join with it. How many did, the hosts themselves say.
 	Uses int `json:"uses"`
+	// Approval says that a host which joins with it has to be approved by a person.
+	Approval bool `json:"approval,omitempty"`
 }
 
 var tokens = store.Typed[Token]{Table: &store.Table{Name: "tokens"}}
@@ -44,8 +47,12 @@ var tokens = store.Typed[Token]{Table: &store.Table{Name: "tokens"}}
 type Order struct {
 	Customer, Site string
 	Labels         map[string]string
-	TTL            time.Duration
-	Uses           int
+	// TTL is DefaultTTL, or RollOutTTL for a token of several uses, unless given.
+	TTL  time.Duration
+	Uses int
+	// NoApproval lets the hosts of a token of several uses in at once. They wait for
+	// approval otherwise: such a token lies about for long, and on many machines.
+	NoApproval bool
 }
 
 var nameRE = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$`)
@@ -54,11 +61,14 @@ var nameRE = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$`)
 var ErrOrder = errors.New("can't make this token")
 
 func (o *Order) check() error {
-	if o.TTL == 0 {
-		o.TTL = DefaultTTL
-	}
 	if o.Uses == 0 {
 		o.Uses = DefaultUses
+	}
+	if o.TTL == 0 {
+		o.TTL = DefaultTTL
+		if o.Uses > 1 {
+			o.TTL = RollOutTTL
+		}
 	}
 	switch {
 	case !nameRE.MatchString(o.Customer):
@@ -85,7 +95,7 @@ func New(o Order, pin [sha256.Size]byte, now time.Time) (text string, w store.Wr
 	id := hex.EncodeToString(t.ID[:])
 	w, err = tokens.Put("", id, Token{
 		ID: id, Customer: o.Customer, Site: o.Site, Labels: o.Labels, SecretSHA256: sum[:],
-		CreatedAt: now, ExpiresAt: now.Add(o.TTL), Uses: o.Uses,
+		CreatedAt: now, ExpiresAt: now.Add(o.TTL), Uses: o.Uses, Approval: o.Uses > 1 && !o.NoApproval,
 	})
 	if err != nil {
 		return "", store.Write{}, fmt.Errorf("keeping the token: %w", err)

@@ -267,7 +267,7 @@ func TestGraphsAreDrawn(t *testing.T) {
 // pages are all that there are, as an admin sees them.
 var pages = map[string]string{
 	"queue": "/incidents", "incident": "/incidents/INC-000005", "silent": "/incidents/INC-000006", "resolved": "/incidents/INC-000001",
-	"report": "/incidents/new", "problems": "/problems", "hosts": "/hosts", "host": "/hosts/h-files?range=24h", "revoked": "/hosts/h-old",
+	"report": "/incidents/new", "problems": "/problems", "hosts": "/hosts", "host": "/hosts/h-files?range=24h", "revoked": "/hosts/h-old", "pending": "/hosts/h-new",
 	"addhost": "/help/add-host", "account": "/account", "audit": "/audit", "error": "/nothing", "empty": "/incidents?state=closed",
 }
 

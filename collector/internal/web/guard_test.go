@@ -76,7 +76,7 @@ func TestSignInIsAsked(t *testing.T) {
 			t.Errorf("%s answers %d to %s", path, res.StatusCode, res.Header.Get("Location"))
 		}
 	}
-	for _, path := range []string{"/incidents", "/incidents/INC-000005/take", "/hosts/h-files/revoke", "/account/sessions/end-all"} {
+	for _, path := range []string{"/incidents", "/incidents/INC-000005/take", "/hosts/h-files/revoke", "/hosts/h-new/approve", "/hosts/approve", "/account/sessions/end-all"} {
 		if res := w.send("", http.MethodPost, path, url.Values{"title": {"x"}}); res.StatusCode != http.StatusSeeOther || !strings.HasPrefix(res.Header.Get("Location"), "/sign-in") {
 			t.Errorf("POST %s answers %d to %s", path, res.StatusCode, res.Header.Get("Location"))
 		}
@@ -122,7 +122,7 @@ func TestSignInRefuses(t *testing.T) {
 
 func TestOtherSitesCannotAct(t *testing.T) {
 	w := demo(t)
-	for _, path := range []string{"/incidents/INC-000005/take", "/sign-out", "/sign-in", "/language", "/account/sessions/end-all", "/hosts/h-files/revoke", "/incidents"} {
+	for _, path := range []string{"/incidents/INC-000005/take", "/sign-out", "/sign-in", "/language", "/account/sessions/end-all", "/hosts/h-files/revoke", "/hosts/h-new/approve", "/hosts/approve", "/incidents"} {
 		if res := w.send("anna", http.MethodPost, path, nil, "Sec-Fetch-Site", "cross-site"); res.StatusCode != http.StatusForbidden {
 			t.Errorf("POST %s from another site answers %d", path, res.StatusCode)
 		}

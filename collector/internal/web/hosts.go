@@ -2,11 +2,13 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/wacht-io/wacht/collector/internal/api"
 	"github.com/wacht-io/wacht/collector/internal/auth"
 	"github.com/wacht-io/wacht/collector/internal/engine"
 	"github.com/wacht-io/wacht/collector/internal/rules"
@@ -19,7 +21,13 @@ type hostsData struct {
 	All               int
 	Critical, Warning int
 	Silent            int
+	// Waiting are those of the Hosts that wait for approval, not more than can be
+	// approved at once.
+	Waiting []engine.HostView
 }
+
+// maxApproved bounds the hosts that one press of a button approves.
+const maxApproved = 500
 
 func (s *site) hosts(v *visit) error {
 	d := hostsData{Customer: v.r.URL.Query().Get("customer"), Text: strings.TrimSpace(v.r.URL.Query().Get("q"))}
@@ -35,6 +43,11 @@ func (s *site) hosts(v *visit) error {
 		if d.shows(&all[i]) {
 			d.count(&all[i])
 			d.Hosts = append(d.Hosts, all[i])
+		}
+	}
+	for i := range d.Hosts {
+		if waits(&d.Hosts[i]) && len(d.Waiting) < maxApproved {
+			d.Waiting = append(d.Waiting, d.Hosts[i])
 		}
 	}
 	slices.SortStableFunc(d.Hosts, func(a, b engine.HostView) int {
@@ -67,10 +80,13 @@ func (d *hostsData) count(h *engine.HostView) {
 	}
 }
 
-// worst orders hosts by what people must look at first; the revoked are last.
+// worst orders hosts by what people must look at first; the revoked are last, after
+// those that wait.
 func worst(h *engine.HostView) int {
 	switch {
 	case !h.RevokedAt.IsZero():
+		return -2
+	case h.Pending: // they stand above the list
 		return -1
 	case h.Silent:
 		return 10
@@ -82,22 +98,48 @@ func severity(l rules.Level) int {
 	return slices.Index([]rules.Level{rules.OK, rules.Unknown, rules.Stale, rules.Warning, rules.Critical}, l)
 }
 
+// waits says whether a host may be approved.
+func waits(h *engine.HostView) bool { return h.Pending && h.RevokedAt.IsZero() }
+
 func (s *site) revoke(v *visit) error {
+	id := v.r.PathValue("id")
+	return s.admit(v, "/hosts/"+url.PathEscape(id), "host.revoke", s.Backend.Revoke, id)
+}
+
+func (s *site) approve(v *visit) error {
+	id := v.r.PathValue("id")
+	return s.admit(v, "/hosts/"+url.PathEscape(id), "host.approve", s.Backend.Approve, id)
+}
+
+// approveSeen approves the hosts that the reader was shown, and none that came since.
+func (s *site) approveSeen(v *visit) error {
+	if v.r.PostFormValue("host") == "" { // none were named, or the form can't be read
+		s.failPage(v, http.StatusBadRequest, "")
+		return nil
+	}
+	ids := v.r.Form["host"]
+	return s.admit(v, "/hosts", "host.approve", s.Backend.Approve, ids[:min(len(ids), maxApproved)]...)
+}
+
+// admit decides for an admin whether hosts may come in, and records it.
+func (s *site) admit(v *visit, next, action string, do func(ctx context.Context, sc api.Scope, id, by string) error, ids ...string) error {
 	if v.who.Role != auth.Admin {
 		s.failPage(v, http.StatusForbidden, "")
 		return nil
 	}
-	h, err := s.Backend.Host(v.r.Context(), v.in, v.r.PathValue("id"))
-	if err != nil {
-		return err
+	for _, id := range ids {
+		h, err := s.Backend.Host(v.r.Context(), v.in, id)
+		if err != nil {
+			return err
+		}
+		if err := do(v.r.Context(), v.in, h.ID, v.who.Name); err != nil {
+			return err
+		}
+		if err := s.Auth.Record(v.r.Context(), v.who, action, h.ID, h.Customer, "name "+h.Name); err != nil {
+			return err
+		}
 	}
-	if err := s.Backend.Revoke(v.r.Context(), v.in, h.ID, v.who.Name); err != nil {
-		return err
-	}
-	if err := s.Auth.Record(v.r.Context(), v.who, "host.revoke", h.ID, h.Customer, "name "+h.Name); err != nil {
-		return err
-	}
-	return v.redirect("/hosts/" + url.PathEscape(h.ID))
+	return v.redirect(next)
 }
 
 func (s *site) addHost(v *visit) error {

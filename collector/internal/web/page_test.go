@@ -141,7 +141,7 @@ func TestHostsPage(t *testing.T) {
 	for _, a := range page.all(".title") {
 		names = append(names, a.text())
 	}
-	if want := []string{"web-1", "files-1", "laptop-femke", "deeds-1", "deeds-0"}; !slices.Equal(names, want) {
+	if want := []string{"web-1", "files-1", "laptop-femke", "deeds-1", "till-3", "deeds-0"}; !slices.Equal(names, want) {
 		t.Errorf("hosts are %v, want the worst first: %v", names, want)
 	}
 	if got := len(w.get(http.StatusOK, "anna", "/hosts?q=windows").all(".title")); got != 1 {
@@ -189,6 +189,41 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+func TestApprove(t *testing.T) {
+	w := demo(t)
+	if text := w.get(http.StatusOK, "bert", "/hosts").text(); !strings.Contains(text, "1 host waits for approval") || strings.Contains(text, "Approve") {
+		t.Errorf("an engineer sees %s", text)
+	}
+	if got := w.get(http.StatusOK, "anna", "/hosts").one(t, ".waiting"); !strings.Contains(got, "Approve 1 host") {
+		t.Errorf("an admin sees %q", got)
+	}
+	if text := w.get(http.StatusOK, "anna", "/hosts/h-new").text(); !strings.Contains(text, "This host waits for approval") || !strings.Contains(text, "Approve: till-3") {
+		t.Errorf("the host's page shows %s", text)
+	}
+	for _, path := range []string{"/hosts/h-new/approve", "/hosts/approve"} {
+		if res := w.send("bert", http.MethodPost, path, url.Values{"host": {"h-new"}}); res.StatusCode != http.StatusForbidden {
+			t.Errorf("an engineer's approving at %s answers %d", path, res.StatusCode)
+		}
+	}
+	if res := w.send("anna", http.MethodPost, "/hosts/approve", nil); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("approving nobody answers %d", res.StatusCode)
+	}
+	if res := w.send("anna", http.MethodPost, "/hosts/approve", url.Values{"host": {"h-new"}}); res.StatusCode != http.StatusSeeOther {
+		t.Errorf("approving answers %d", res.StatusCode)
+	}
+	for _, path := range []string{"/hosts", "/hosts/h-new"} {
+		if text := w.get(http.StatusOK, "anna", path).text(); strings.Contains(text, "for approval") {
+			t.Errorf("%s still shows that it waits: %s", path, text)
+		}
+	}
+	if text := w.get(http.StatusOK, "anna", "/audit").text(); !strings.Contains(text, "host.approve name till-3") {
+		t.Errorf("the log shows %s", text)
+	}
+	if res := w.send("anna", http.MethodPost, "/hosts/h-new/approve", nil); res.StatusCode != http.StatusSeeOther {
+		t.Errorf("approving again answers %d", res.StatusCode)
+	}
+}
+
 func TestErrorPages(t *testing.T) {
 	w := demo(t)
 	for path, want := range map[string]string{"/nothing": "There is nothing here", "/incidents/INC-999999": "There is nothing here", "/hosts/none": "There is nothing here"} {
@@ -208,7 +243,7 @@ func TestGetChangesNothing(t *testing.T) {
 	for _, path := range pages {
 		w.send("anna", http.MethodGet, path, nil)
 	}
-	for _, path := range []string{"/incidents/INC-000005/take", "/incidents/INC-000005/resolve", "/hosts/h-files/revoke", "/sign-out", "/language?language=nl", "/account/sessions/end-all"} {
+	for _, path := range []string{"/incidents/INC-000005/take", "/incidents/INC-000005/resolve", "/hosts/h-files/revoke", "/hosts/h-new/approve", "/sign-out", "/language?language=nl", "/account/sessions/end-all"} {
 		w.send("anna", http.MethodGet, path, nil)
 	}
 	if after := fmt.Sprint(w.state()); after != before {

@@ -119,6 +119,8 @@ func (s *site) mux() http.Handler {
 		"GET /hosts":                        s.hosts,
 		"GET /hosts/{id}":                   s.host,
 		"POST /hosts/{id}/revoke":           s.revoke,
+		"POST /hosts/{id}/approve":          s.approve,
+		"POST /hosts/approve":               s.approveSeen,
 		"GET /help/add-host":                s.addHost,
 		"GET /account":                      s.account,
 		"POST /account/sessions/{id}/end":   s.endSession,

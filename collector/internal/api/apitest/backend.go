@@ -290,6 +290,22 @@ func (b *Backend) Revoke(_ context.Context, sc api.Scope, id, by string) error {
 	return err
 }
 
+// Approve implements api.Backend.
+func (b *Backend) Approve(_ context.Context, sc api.Scope, id, by string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h, err := b.host(sc, id)
+	switch {
+	case err != nil || !h.Pending:
+		return err
+	case !h.RevokedAt.IsZero():
+		return fmt.Errorf("host %s was revoked: %w", h.Name, desk.ErrWrongState)
+	}
+	h.Pending, h.ApprovedAt, h.ApprovedBy = false, time.Now().UTC(), by
+	b.hosts[h.ID] = h
+	return nil
+}
+
 // Transitions implements api.Backend.
 func (b *Backend) Transitions(_ context.Context, sc api.Scope, host string, since time.Time, limit int) ([]engine.TransitionView, error) {
 	b.mu.Lock()

@@ -26,7 +26,7 @@ const (
 // condition, incidents of every priority and state, and a problem.
 func Demo(now time.Time) (*Backend, error) {
 	b := New(Bakery, Notary)
-	for _, h := range []engine.HostDetail{fileServer(now), webServer(now), laptop(now), notaryServer(now), revoked(now)} {
+	for _, h := range []engine.HostDetail{fileServer(now), webServer(now), laptop(now), notaryServer(now), revoked(now), pending(now)} {
 		b.PutHost(h)
 	}
 	for _, s := range story(now) {
@@ -168,6 +168,12 @@ func notaryServer(now time.Time) engine.HostDetail {
 func revoked(now time.Time) engine.HostDetail {
 	h := engine.HostDetail{HostView: host("h-old", Notary, "deeds-0", inventory.Server, now)}
 	h.Connected, h.LastSeen, h.RevokedAt = false, now.Add(-400*time.Hour), now.Add(-399*time.Hour)
+	return h
+}
+
+func pending(now time.Time) engine.HostDetail {
+	h := engine.HostDetail{HostView: host("h-new", Bakery, "till-3", inventory.Workstation, now)}
+	h.Connected, h.Pending, h.JoinedAt, h.LastSeen = false, true, now.Add(-3*time.Minute), now.Add(-time.Minute)
 	return h
 }
 
