@@ -16,6 +16,7 @@ import (
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/checks/internal/metric"
 	"github.com/wacht-io/wacht/checks/internal/outward"
+	"github.com/wacht-io/wacht/checks/internal/route"
 	"github.com/wacht-io/wacht/checks/internal/text"
 )
 
@@ -39,8 +40,8 @@ func (*check) Discover(ctx context.Context, _ *checks.Env) ([]checks.Instance, e
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	addr, err := gateway()
-	if errors.Is(err, errNoGateway) || errors.Is(err, errors.ErrUnsupported) {
+	found, err := route.Default()
+	if errors.Is(err, route.ErrNone) || errors.Is(err, errors.ErrUnsupported) {
 		return nil, nil
 	}
 	if err != nil {
@@ -49,7 +50,7 @@ func (*check) Discover(ctx context.Context, _ *checks.Env) ([]checks.Instance, e
 	return []checks.Instance{{
 		Name:   gatewayTarget,
 		Params: checks.Params{"targets": {gatewayTarget}},
-		Items:  []string{addr.String()},
+		Items:  []string{found.Gateway.String()},
 	}}, nil
 }
 
@@ -123,7 +124,7 @@ func (cfg config) target(ctx context.Context, target string, answeredBefore bool
 	if err != nil {
 		return failure(target, err)
 	}
-	if target == gatewayTarget && reply.received == 0 && !answeredBefore && neighbour(addr) {
+	if target == gatewayTarget && reply.received == 0 && !answeredBefore && route.Neighbour(addr) {
 		return checks.Result{Item: target, Status: checks.Unknown, Summary: fmt.Sprintf(
 			"gateway %s is there, but has answered no ping since the agent started: it may be set not to", addr)}
 	}
@@ -132,7 +133,8 @@ func (cfg config) target(ctx context.Context, target string, answeredBefore bool
 
 func address(ctx context.Context, target string) (netip.Addr, error) {
 	if target == gatewayTarget {
-		return gateway()
+		found, err := route.Default()
+		return found.Gateway, err
 	}
 	addrs, err := outward.Resolve(ctx, target)
 	if err != nil {

@@ -1,4 +1,4 @@
-package ping
+package route
 
 import (
 	"bufio"
@@ -14,11 +14,12 @@ import (
 	"strings"
 )
 
-// gateway reads the default gateway, IPv4 before IPv6 and the lowest metric first.
-func gateway() (netip.Addr, error) {
+// Default reads the default route through a gateway, IPv4 before IPv6 and the lowest
+// metric first.
+func Default() (Route, error) {
 	for _, table := range []struct {
 		path string
-		read func(io.Reader) (netip.Addr, error)
+		read func(io.Reader) (Route, error)
 	}{
 		{"/proc/self/net/route", readRoutes4},
 		{"/proc/self/net/ipv6_route", readRoutes6},
@@ -28,15 +29,15 @@ func gateway() (netip.Addr, error) {
 			continue // the kernel was built or started without this family
 		}
 		if err != nil {
-			return netip.Addr{}, fmt.Errorf("reading routes: %w", err)
+			return Route{}, fmt.Errorf("reading routes: %w", err)
 		}
-		addr, err := table.read(f)
+		found, err := table.read(f)
 		_ = f.Close() // it was only read
-		if err != nil || addr.IsValid() {
-			return addr, err
+		if err != nil || found.Gateway.IsValid() {
+			return found, err
 		}
 	}
-	return netip.Addr{}, errNoGateway
+	return Route{}, ErrNone
 }
 
 // Flags of a route, from the kernel's include/uapi/linux/route.h.
@@ -47,7 +48,7 @@ const (
 
 // readRoutes4 reads the form of /proc/net/route: addresses are in the machine's own
 // byte order. Without a default route the address is not valid.
-func readRoutes4(r io.Reader) (netip.Addr, error) {
+func readRoutes4(r io.Reader) (Route, error) {
 	var best lowest
 	scan := bufio.NewScanner(r)
 	for scan.Scan() {
@@ -62,13 +63,13 @@ func readRoutes4(r io.Reader) (netip.Addr, error) {
 		}
 		var addr [4]byte
 		binary.NativeEndian.PutUint32(addr[:], binary.BigEndian.Uint32(raw))
-		best.offer(netip.AddrFrom4(addr), metric)
+		best.offer(Route{netip.AddrFrom4(addr), f[0]}, metric)
 	}
 	return best.result(scan.Err())
 }
 
 // readRoutes6 reads the form of /proc/net/ipv6_route.
-func readRoutes6(r io.Reader) (netip.Addr, error) {
+func readRoutes6(r io.Reader) (Route, error) {
 	var best lowest
 	scan := bufio.NewScanner(r)
 	for scan.Scan() {
@@ -85,7 +86,7 @@ func readRoutes6(r io.Reader) (netip.Addr, error) {
 		if addr.IsLinkLocalUnicast() {
 			addr = addr.WithZone(f[9])
 		}
-		best.offer(addr, metric)
+		best.offer(Route{addr, f[9]}, metric)
 	}
 	return best.result(scan.Err())
 }
@@ -95,28 +96,28 @@ func usable(flags string) bool {
 	return err == nil && n&(routeUp|routeGateway) == routeUp|routeGateway
 }
 
-// lowest keeps the gateway with the lowest metric, the first of several.
+// lowest keeps the route with the lowest metric, the first of several.
 type lowest struct {
-	addr   netip.Addr
+	route  Route
 	metric uint64
 }
 
-func (l *lowest) offer(addr netip.Addr, metric uint64) {
-	if !l.addr.IsValid() || metric < l.metric {
-		l.addr, l.metric = addr, metric
+func (l *lowest) offer(r Route, metric uint64) {
+	if !l.route.Gateway.IsValid() || metric < l.metric {
+		l.route, l.metric = r, metric
 	}
 }
 
-func (l *lowest) result(err error) (netip.Addr, error) {
+func (l *lowest) result(err error) (Route, error) {
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("reading routes: %w", err)
+		return Route{}, fmt.Errorf("reading routes: %w", err)
 	}
-	return l.addr, nil
+	return l.route, nil
 }
 
-// neighbour says whether the link knows the address, by ARP: the machine is there,
+// Neighbour says whether the link knows the address, by ARP: the machine is there,
 // whatever it answers.
-func neighbour(addr netip.Addr) bool {
+func Neighbour(addr netip.Addr) bool {
 	f, err := os.Open("/proc/self/net/arp")
 	if err != nil {
 		return false

@@ -1,4 +1,4 @@
-package ping
+package route
 
 import (
 	"net/netip"
@@ -23,7 +23,7 @@ func TestReadRoutes4(t *testing.T) {
 		"broken":                           {"eth0\t00000000\tzz\t0003\t0\t0\t0\t00000000\n", ""},
 	} {
 		got, err := readRoutes4(strings.NewReader(header4 + tt.table))
-		if err != nil || shown(got) != tt.want {
+		if err != nil || shown(got.Gateway) != tt.want {
 			t.Errorf("%s: got %v, %v, want %q", name, got, err, tt.want)
 		}
 	}
@@ -47,7 +47,7 @@ func TestReadRoutes6(t *testing.T) {
 		"none":                      {"", ""},
 	} {
 		got, err := readRoutes6(strings.NewReader(tt.table))
-		if err != nil || shown(got) != tt.want {
+		if err != nil || shown(got.Gateway) != tt.want {
 			t.Errorf("%s: got %v, %v, want %q", name, got, err, tt.want)
 		}
 	}
@@ -67,12 +67,12 @@ func TestComplete(t *testing.T) {
 func FuzzReadRoutes(f *testing.F) {
 	f.Add([]byte(header4 + "eth0\t00000000\t0102A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n"))
 	f.Fuzz(func(t *testing.T, table []byte) {
-		for _, read := range []func() (netip.Addr, error){
-			func() (netip.Addr, error) { return readRoutes4(strings.NewReader(string(table))) },
-			func() (netip.Addr, error) { return readRoutes6(strings.NewReader(string(table))) },
+		for _, read := range []func() (Route, error){
+			func() (Route, error) { return readRoutes4(strings.NewReader(string(table))) },
+			func() (Route, error) { return readRoutes6(strings.NewReader(string(table))) },
 		} {
-			if addr, err := read(); err != nil && addr.IsValid() {
-				t.Errorf("both %v and %v", addr, err)
+			if found, err := read(); err != nil && found.Gateway.IsValid() {
+				t.Errorf("both %v and %v", found, err)
 			}
 		}
 	})
