@@ -360,7 +360,7 @@ func Discover(ctx context.Context, opts Options, warn func(string, ...any)) (_ [
 	all = slices.DeleteFunc(all, func(c checks.Check) bool { return !slices.Contains(c.Spec().Systems, runtime.GOOS) })
 	var out []Found
 	for name, instances := range discoverAll(ctx, all, &env, warn) {
-		for _, i := range instances {
+		for _, i := range append(instances, programInstances(conf, name)...) {
 			out = append(out, Found{Check: name, Instance: i.Name, Items: i.Items, Params: i.Params, Forbidden: conf.Forbids(name, i.Name)})
 		}
 	}

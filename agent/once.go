@@ -63,6 +63,9 @@ func CheckOnce(ctx context.Context, opts Options, name string, given checks.Para
 		if found := discoverOne(ctx, c, &env); found.err == nil && len(found.instances) > 0 {
 			instances = found.instances
 		}
+		if programs := programInstances(conf, name); len(programs) > 0 {
+			instances = programs
+		}
 	}
 	var out []Outcome
 	for _, instance := range instances {

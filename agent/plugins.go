@@ -72,9 +72,9 @@ func gather(ctx context.Context, opts *Options, what gathering) (*gathered, erro
 	return g, nil
 }
 
-// allowed holds the list of plugins to what the file itself can't tell.
+// allowed holds the lists of plugins and programs to what the file itself can't tell.
 func allowed(opts *Options, conf *config.Config, own []checks.Check) error {
-	if len(conf.Plugins) == 0 {
+	if len(conf.Plugins) == 0 && len(conf.Programs) == 0 {
 		return nil
 	}
 	path, _ := opts.configFile()
@@ -84,6 +84,13 @@ func allowed(opts *Options, conf *config.Config, own []checks.Check) error {
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("others than its owner can write to %s, which says what may run: chmod go-w %s", path, path)
+	}
+	absolute, err := filepath.Abs(path)
+	if err == nil {
+		err = sandbox.Guarded(absolute)
+	}
+	if err != nil {
+		return fmt.Errorf("%s says what may run, but others can change that: %w", path, err)
 	}
 	for _, p := range conf.Plugins {
 		if slices.Contains(names(own), p.Name) {

@@ -124,3 +124,34 @@ func TestUntrusted(t *testing.T) {
 		}
 	}
 }
+
+// What a file that decides what runs may be: also one in a folder such as /tmp, where
+// nobody can put another in its place, but not through somebody else's link.
+func TestGuarded(t *testing.T) {
+	dir := rootDir(t)
+	sticky, open := filepath.Join(dir, "sticky"), filepath.Join(dir, "open")
+	for folder, mode := range map[string]os.FileMode{sticky: 0o777 | os.ModeSticky, open: 0o777} {
+		must(t, os.Mkdir(folder, 0o700))
+		must(t, os.Chmod(folder, mode))
+		must(t, os.WriteFile(filepath.Join(folder, "file"), nil, 0o600))
+		must(t, os.Symlink(filepath.Join(dir, "file"), filepath.Join(folder, "link")))
+		must(t, os.Symlink(filepath.Join(dir, "file"), filepath.Join(folder, "foreign")))
+		must(t, os.Lchown(filepath.Join(folder, "foreign"), 65534, 0))
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "theirs"), nil, 0o600))
+	must(t, os.Chown(filepath.Join(dir, "theirs"), 65534, 0))
+	for path, why := range map[string]string{
+		dir + "/file": "", sticky + "/file": "", sticky + "/link": "",
+		dir + "/theirs":     "belongs to user 65534",
+		sticky + "/foreign": "belongs to user 65534",
+		open + "/file":      "everybody can write to " + open,
+		open + "/link":      "everybody can write to " + open,
+		dir + "/none":       "no such file",
+	} {
+		err := sandbox.Guarded(path)
+		if why == "" && err != nil || why != "" && (err == nil || !strings.Contains(err.Error(), why)) {
+			t.Errorf("%s: %v, not %q", path, err, why)
+		}
+	}
+}

@@ -29,10 +29,20 @@ func verifyGuarded(path string) (string, error) {
 	return resolver{guard: true, me: os.Geteuid()}.resolve(path)
 }
 
+// Guarded says why a file that decides what runs can't be trusted: others than root and
+// this process's user can change or replace it. In a folder where only its owner can
+// remove a file, such as /tmp, that is what counts.
+func Guarded(path string) error {
+	_, err := resolver{guard: true, sticky: true, data: true, me: os.Geteuid()}.resolve(path)
+	return err
+}
+
 type resolver struct {
-	guard bool // refuse what others than root and we can change
-	me    int
-	links int
+	guard  bool // refuse what others than root and we can change
+	sticky bool // pass folders with the sticky bit
+	data   bool // the file need not be executable
+	me     int
+	links  int
 }
 
 func (r resolver) resolve(path string) (string, error) {
@@ -55,6 +65,9 @@ func (r resolver) resolve(path string) (string, error) {
 			return "", err
 		}
 		if info.Mode()&fs.ModeSymlink != 0 {
+			if err := r.owned(next, info); err != nil {
+				return "", err
+			}
 			if resolved, rest, err = r.follow(resolved, next, rest); err != nil {
 				return "", err
 			}
@@ -102,7 +115,7 @@ func (r resolver) program(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", path)
 	}
-	if info.Mode().Perm()&0o111 == 0 {
+	if info.Mode().Perm()&0o111 == 0 && !r.data {
 		return fmt.Errorf("%s is not executable", path)
 	}
 	return r.guarded(path, info)
@@ -113,17 +126,28 @@ func (r resolver) guarded(path string, info fs.FileInfo) error {
 	if !r.guard {
 		return nil
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return fmt.Errorf("the owner of %s is not known", path)
+	if err := r.owned(path, info); err != nil {
+		return err
 	}
+	st, _ := info.Sys().(*syscall.Stat_t)
 	switch mode := info.Mode().Perm(); {
-	case st.Uid != 0 && int(st.Uid) != r.me:
-		return fmt.Errorf("%s belongs to user %d; what %s runs must belong to %s", path, st.Uid, r.who(), r.owners())
+	case r.sticky && info.IsDir() && info.Mode()&fs.ModeSticky != 0:
 	case mode&0o002 != 0:
 		return fmt.Errorf("everybody can write to %s; %s runs only what nobody else can change", path, r.who())
 	case mode&0o020 != 0 && st.Gid != 0:
 		return fmt.Errorf("group %d can write to %s; %s runs only what nobody else can change", st.Gid, path, r.who())
+	}
+	return nil
+}
+
+// owned refuses what belongs to others than root and us.
+func (r resolver) owned(path string, info fs.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fmt.Errorf("the owner of %s is not known", path)
+	}
+	if r.guard && st.Uid != 0 && int(st.Uid) != r.me {
+		return fmt.Errorf("%s belongs to user %d; what %s runs must belong to %s", path, st.Uid, r.who(), r.owners())
 	}
 	return nil
 }

@@ -39,6 +39,10 @@ func verify(path string) (string, error) {
 // own, whose access lists are not looked at.
 func verifyGuarded(path string) (string, error) { return verify(path) }
 
+// Guarded finds nothing here: the installer sets the access list of the folder that such
+// files are in.
+func Guarded(string) error { return nil }
+
 // guarded holds the file to the folders whose access lists Windows guards itself.
 func guarded(path string) error {
 	var roots []string

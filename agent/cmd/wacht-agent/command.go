@@ -34,6 +34,9 @@ type command struct {
 	help                string
 	run                 func(ctx context.Context, c *call) error
 	flags               func(f *flag.FlagSet, c *call)
+	// verbatim is after how many arguments all that follows is arguments too, whatever
+	// it looks like; 0 is never.
+	verbatim int
 }
 
 // call is one call of a command.
@@ -50,7 +53,7 @@ type call struct {
 }
 
 func commands() []command {
-	all := []command{enrollCommand(), runCommand(), checkCommand(), discoverCommand(), statusCommand(), checksCommand(), pluginCommand()}
+	all := []command{enrollCommand(), runCommand(), checkCommand(), discoverCommand(), statusCommand(), checksCommand(), pluginCommand(), programCommand()}
 	return append(all, systemCommands()...)
 }
 
@@ -122,6 +125,10 @@ func call1(ctx context.Context, std *streams, cmd *command, args []string) error
 			break
 		}
 		c.args, args = append(c.args, args[0]), args[1:]
+		if len(c.args) == cmd.verbatim {
+			c.args = append(c.args, args...)
+			break
+		}
 	}
 	if c.logFormat != "text" && c.logFormat != "json" {
 		return misused("--log-format is text or json, not %q", c.logFormat)

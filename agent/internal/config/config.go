@@ -44,6 +44,8 @@ type Config struct {
 	// PluginDir holds the files of plugins; Plugins are those that may run.
 	PluginDir string
 	Plugins   []Plugin
+	// Programs are the Monitoring Plugins programs that run; Local has them too.
+	Programs []Program
 }
 
 // DefaultPort is where a collector listens for agents.
@@ -76,10 +78,11 @@ type file struct {
 		MaxBytes    at[size] `yaml:"max_bytes"`
 		MemoryBytes at[size] `yaml:"memory_bytes"`
 	} `yaml:"spool"`
-	Forbid    []at[string]          `yaml:"forbid"`
-	Checks    map[at[string]]params `yaml:"checks"`
-	PluginDir at[string]            `yaml:"plugin_dir"`
-	Plugins   map[at[string]]plugin `yaml:"plugins"`
+	Forbid    []at[string]           `yaml:"forbid"`
+	Checks    map[at[string]]params  `yaml:"checks"`
+	PluginDir at[string]             `yaml:"plugin_dir"`
+	Plugins   map[at[string]]plugin  `yaml:"plugins"`
+	Programs  map[at[string]]program `yaml:"programs"`
 }
 
 type at[T comparable] struct {
@@ -224,6 +227,7 @@ func (p *parser) take(f *file) {
 	p.size(f.Spool.MemoryBytes, 64<<10, &p.conf.SpoolMemory)
 	p.folder(f.PluginDir, &p.conf.PluginDir)
 	p.plugins(f.Plugins)
+	p.programs(f.Programs)
 	p.conf.Local = map[string]checks.Params{}
 	if p.known == nil {
 		return
@@ -236,6 +240,7 @@ func (p *parser) take(f *file) {
 	for _, name := range slices.SortedFunc(maps.Keys(f.Checks), func(a, b at[string]) int { return a.line - b.line }) {
 		p.local(name, f.Checks[name])
 	}
+	p.runPrograms(f.Programs)
 }
 
 func (p *parser) collector(v at[string]) {

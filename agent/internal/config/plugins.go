@@ -1,15 +1,12 @@
 package config
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // Plugin is an entry of the list of plugins that may run on this machine.
@@ -74,34 +71,7 @@ func (p *parser) plugin(name at[string], given plugin) {
 // AllowPlugin puts an entry into a file's text, in the place of one of that name, and
 // leaves the rest of the text as it is.
 func AllowPlugin(path string, data []byte, entry *Plugin) ([]byte, error) {
-	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
-	if len(data) == 0 {
-		lines = nil
-	}
-	section, old, err := findPlugins(data, entry.Name)
-	if err != nil {
-		return nil, located(path, err)
-	}
-	text := "  " + entry.text()
-	switch {
-	case section == nil:
-		lines = append(lines, "plugins:", text)
-	case section.Kind == yaml.ScalarNode && section.Tag == "!!null":
-		lines = slices.Insert(lines, section.Line, text)
-	case section.Style&yaml.FlowStyle != 0 || section.Kind != yaml.MappingNode:
-		return nil, fmt.Errorf("%s:%d: write plugins one to a line, each under the other", path, section.Line)
-	case old != nil:
-		indent := strings.Repeat(" ", old.Column-1)
-		lines = slices.Replace(lines, old.Line-1, old.end, indent+entry.text())
-	default:
-		first := section.Content[0]
-		lines = slices.Insert(lines, first.Line-1, strings.Repeat(" ", first.Column-1)+entry.text())
-	}
-	out := []byte(strings.Join(lines, "\n") + "\n")
-	if _, err := Parse(path, out, nil); err != nil {
-		return nil, fmt.Errorf("the file would be wrong with the entry in it: %w", err)
-	}
-	return out, nil
+	return putEntry(path, data, "plugins", entry.Name, entry.text())
 }
 
 // text is the entry as it is written, on one line.
@@ -117,46 +87,4 @@ func (e *Plugin) text() string {
 		parts = append(parts, fmt.Sprintf("memory: %d", e.Memory))
 	}
 	return e.Name + ": {" + strings.Join(parts, ", ") + "}"
-}
-
-// found is where an entry is.
-type found struct {
-	*yaml.Node
-	end int // its last line
-}
-
-func findPlugins(data []byte, name string) (section *yaml.Node, entry *found, err error) {
-	var doc yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil || len(doc.Content) == 0 {
-		if len(bytes.TrimSpace(data)) > 0 && err != nil && err.Error() != "EOF" {
-			return nil, nil, err
-		}
-		return nil, nil, nil
-	}
-	if section = valueOf(doc.Content[0], "plugins"); section == nil || section.Kind != yaml.MappingNode {
-		return section, nil, nil
-	}
-	for i := 0; i+1 < len(section.Content); i += 2 {
-		if key := section.Content[i]; key.Value == name {
-			return section, &found{key, lastLine(section.Content[i+1])}, nil
-		}
-	}
-	return section, nil, nil
-}
-
-func valueOf(mapping *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if mapping.Content[i].Value == key {
-			return mapping.Content[i+1]
-		}
-	}
-	return nil
-}
-
-func lastLine(n *yaml.Node) int {
-	last := n.Line
-	for _, c := range n.Content {
-		last = max(last, lastLine(c))
-	}
-	return last
 }
