@@ -37,7 +37,8 @@ func built(run func() int) int {
 
 func build(dir string) error {
 	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-buildvcs=false", "-tags=grpcnotrace", "-o", dir+string(filepath.Separator),
-		"github.com/wacht-io/wacht/agent/cmd/wacht-agent", "github.com/wacht-io/wacht/collector/cmd/wacht-collector")
+		"github.com/wacht-io/wacht/agent/cmd/wacht-agent", "github.com/wacht-io/wacht/collector/cmd/wacht-collector",
+		"github.com/wacht-io/wacht/plugins/cmd/wacht-plugin-containers")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the programs: %w\n%s", err, out)

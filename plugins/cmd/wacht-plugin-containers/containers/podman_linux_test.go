@@ -1,12 +1,8 @@
 package containers
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +10,7 @@ import (
 
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/checks/checktest"
+	"github.com/wacht-io/wacht/plugins/cmd/wacht-plugin-containers/podmantest"
 	"github.com/wacht-io/wacht/plugins/host"
 	"github.com/wacht-io/wacht/plugins/plugintest"
 )
@@ -21,143 +18,16 @@ import (
 // patience is how long a test waits for what has to come.
 const patience = 2 * time.Minute
 
-// podman is Debian's Podman with a storage of its own, that answers at a socket. It
-// needs no systemd, no network and no registry: its one image is made of busybox.
+// podman is a Podman that the check looks at.
 type podman struct {
-	t      *testing.T
-	dir    string
-	socket string
-	served *exec.Cmd
-}
+	*podmantest.Podman
 
-const image = "localhost/busybox:1"
+	t *testing.T
+}
 
 func startPodman(t *testing.T) *podman {
 	t.Helper()
-	for program, pack := range map[string]string{"podman": "podman", "runc": "runc", "/bin/busybox": "busybox-static"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not installed (Debian: apt-get install %s)", program, pack)
-		}
-	}
-	if os.Getuid() != 0 {
-		t.Skip("containers are made as root")
-	}
-	// Sockets have short names, and a test's folder a long one.
-	dir, err := os.MkdirTemp("", "wacht-podman-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &podman{t: t, dir: dir, socket: filepath.Join(dir, "podman.sock")}
-	t.Cleanup(p.remove)
-	p.do("import", p.rootfs(), image)
-	p.serve()
-	return p
-}
-
-func (p *podman) command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "podman", append([]string{
-		"--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
-		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc",
-	}, args...)...)
-}
-
-// attempt runs podman and says how it went.
-func (p *podman) attempt(args ...string) (string, error) {
-	// The test's context would end before its clean-up runs.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.t.Context()), patience)
-	defer cancel()
-	out, err := p.command(ctx, args...).CombinedOutput()
-	return string(out), err
-}
-
-func (p *podman) do(args ...string) {
-	p.t.Helper()
-	if out, err := p.attempt(args...); err != nil {
-		p.t.Fatalf("podman %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-}
-
-// run starts a container; what runs in it is a line for its shell.
-func (p *podman) run(name, script string, options ...string) {
-	p.t.Helper()
-	args := append([]string{
-		"run", "--detach", "--name", name, "--network", "none", "--log-driver", "none",
-		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
-	}, options...)
-	p.do(append(args, image, "/bin/sh", "-c", script)...)
-}
-
-// rootfs packs busybox as the root of an image.
-func (p *podman) rootfs() string {
-	p.t.Helper()
-	busybox, err := os.ReadFile("/bin/busybox")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	add := func(h tar.Header, data []byte) {
-		h.Size, h.Mode = int64(len(data)), 0o755
-		if err := w.WriteHeader(&h); err != nil {
-			p.t.Fatal(err)
-		}
-		if _, err := w.Write(data); err != nil {
-			p.t.Fatal(err)
-		}
-	}
-	add(tar.Header{Name: "bin/", Typeflag: tar.TypeDir}, nil)
-	add(tar.Header{Name: "tmp/", Typeflag: tar.TypeDir}, nil)
-	add(tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg}, busybox)
-	for _, name := range []string{"sh", "sleep", "dd", "test", "true"} {
-		add(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox"}, nil)
-	}
-	if err := w.Close(); err != nil {
-		p.t.Fatal(err)
-	}
-	file := filepath.Join(p.dir, "rootfs.tar")
-	if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
-		p.t.Fatal(err)
-	}
-	return file
-}
-
-// serve starts the engine and waits until it listens.
-func (p *podman) serve() {
-	p.t.Helper()
-	cmd := p.command(context.WithoutCancel(p.t.Context()), "system", "service", "--time", "0", "unix://"+p.socket)
-	if err := cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	p.served = cmd
-	p.await("the engine", func() bool {
-		conn, err := net.Dial("unix", p.socket)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-}
-
-// stop ends the engine as a crash does. The containers go on.
-func (p *podman) stop() {
-	if p.served == nil {
-		return
-	}
-	_ = p.served.Process.Kill()
-	_ = p.served.Wait()
-	p.served = nil
-}
-
-func (p *podman) remove() {
-	p.stop()
-	for _, args := range [][]string{{"rm", "--all", "--force", "--time", "0"}, {"volume", "rm", "--all", "--force"}} {
-		if out, err := p.attempt(args...); err != nil {
-			p.t.Logf("podman %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-	}
-	if err := os.RemoveAll(p.dir); err != nil {
-		p.t.Log(err)
-	}
+	return &podman{podmantest.Start(t), t}
 }
 
 func (p *podman) await(what string, so func() bool) {
@@ -177,7 +47,7 @@ func (p *podman) await(what string, so func() bool) {
 // look runs the check once.
 func (p *podman) look(last any, given checks.Params) checks.Run {
 	p.t.Helper()
-	all := checks.Params{"socket": {p.socket}}
+	all := checks.Params{"socket": {p.Socket}}
 	for name, values := range given {
 		all[name] = values
 	}
@@ -211,12 +81,12 @@ func (p *podman) holds(item, figures, summary string) {
 func TestPodman(t *testing.T) {
 	p := startPodman(t)
 	const lives = "exec sleep 1000"
-	p.run("web", lives, "--restart", "always", "--volume", "data:/data", "--health-cmd", "/bin/test -d /tmp", "--health-retries", "1")
-	p.do("healthcheck", "run", "web")
+	p.Run("web", lives, "--restart", "always", "--volume", "data:/data", "--health-cmd", "/bin/test -d /tmp", "--health-retries", "1")
+	p.Do("healthcheck", "run", "web")
 	p.holds("web", "running=1 expected=1 restarting=0 healthy=1 exit_code=- restarts_total=0", "healthy")
-	p.run("job", "true")
+	p.Run("job", "true")
 	p.holds("job", "running=0 expected=0 exit_code=0", "exited with code 0")
-	p.run("failed", "exit 3")
+	p.Run("failed", "exit 3")
 	p.holds("failed", "running=0 expected=0 exit_code=3", "exited with code 3")
 
 	t.Run("image", func(t *testing.T) {
@@ -226,30 +96,30 @@ func TestPodman(t *testing.T) {
 		}
 		later := New().(*check)
 		later.now = func() time.Time { return time.Now().Add(181 * 24 * time.Hour) }
-		r = one(t, ask(t, later, nil, checks.Params{"socket": {p.socket}}), "web")
+		r = one(t, ask(t, later, nil, checks.Params{"socket": {p.Socket}}), "web")
 		if age, _ := value(r, "image_age_seconds"); age <= 180*86400 {
 			t.Errorf("after half a year its age is %v", age)
 		}
 	})
 	t.Run("unhealthy", func(t *testing.T) {
-		p.run("sick", lives, "--health-cmd", "echo the queue is stuck; exit 1", "--health-retries", "1")
-		if out, err := p.attempt("healthcheck", "run", "sick"); err == nil {
+		p.Run("sick", lives, "--health-cmd", "echo the queue is stuck; exit 1", "--health-retries", "1")
+		if out, err := p.Attempt("healthcheck", "run", "sick"); err == nil {
 			t.Errorf("the health check is content: %s", out)
 		}
 		p.holds("sick", "running=1 healthy=0", "unhealthy")
 		if r := one(t, p.look(nil, nil), "sick"); !strings.Contains(r.Evidence, "the queue is stuck") {
 			t.Errorf("what the health check said is not shown: %+v", r)
 		}
-		p.do("rm", "--force", "--time", "0", "sick")
+		p.Do("rm", "--force", "--time", "0", "sick")
 	})
 	t.Run("stopped", func(t *testing.T) {
-		p.run("stopped", lives, "--restart", "unless-stopped")
+		p.Run("stopped", lives, "--restart", "unless-stopped")
 		p.holds("stopped", "running=1 expected=1", "running for")
-		p.do("stop", "--time", "0", "stopped")
+		p.Do("stop", "--time", "0", "stopped")
 		p.holds("stopped", "running=0 expected=1 restarting=0 exit_code=137", "should run: its restart policy is unless-stopped")
 	})
 	t.Run("restart loop", func(t *testing.T) {
-		p.run("loop", "exit 1", "--restart", "always")
+		p.Run("loop", "exit 1", "--restart", "always")
 		before := p.look(nil, nil)
 		counted, _ := value(one(t, before, "loop"), "restarts_total")
 		p.await("restarts that are noticed", func() bool {
@@ -257,26 +127,26 @@ func TestPodman(t *testing.T) {
 			n, _ := value(r, "restarts_total")
 			return n > counted && figuresOf(r, "expected restarting") == "expected=1 restarting=1"
 		})
-		p.do("rm", "--force", "--time", "0", "loop")
+		p.Do("rm", "--force", "--time", "0", "loop")
 	})
 	t.Run("paused", func(t *testing.T) {
-		p.do("pause", "web")
+		p.Do("pause", "web")
 		p.holds("web", "running=1 paused=1", "paused")
-		p.do("unpause", "web")
+		p.Do("unpause", "web")
 		p.holds("web", "running=1 paused=0", "running")
 	})
 	t.Run("volumes", func(t *testing.T) {
-		p.do("volume", "create", "spare")
-		p.do("exec", "web", "/bin/dd", "if=/bin/busybox", "of=/data/file", "bs=1024", "count=1000")
+		p.Do("volume", "create", "spare")
+		p.Do("exec", "web", "/bin/dd", "if=/bin/busybox", "of=/data/file", "bs=1024", "count=1000")
 		p.holds(engineItem, "up=1 volumes=2 volumes_unused=1 volumes_bytes=1024000 volumes_unused_bytes=0 volume_size_bytes=1024000", "2 volumes, 1 of them unused")
 		first := p.look(nil, nil)
-		p.do("volume", "rm", "spare")
+		p.Do("volume", "rm", "spare")
 		if got := figuresOf(one(t, p.look(first.Sample, nil), engineItem), "volumes"); got != "volumes=2" {
 			t.Errorf("volumes were measured again before it was time: %s", got)
 		}
 		later := New().(*check)
 		later.now = func() time.Time { return time.Now().Add(2 * time.Hour) }
-		if got := figuresOf(one(t, ask(t, later, first.Sample, checks.Params{"socket": {p.socket}}), engineItem), "volumes"); got != "volumes=1" {
+		if got := figuresOf(one(t, ask(t, later, first.Sample, checks.Params{"socket": {p.Socket}}), engineItem), "volumes"); got != "volumes=1" {
 			t.Errorf("volumes were not measured again when it was time: %s", got)
 		}
 	})
@@ -290,7 +160,7 @@ func TestPodman(t *testing.T) {
 		}
 	})
 	t.Run("removed", func(t *testing.T) {
-		p.do("rm", "job")
+		p.Do("rm", "job")
 		run := p.look(nil, nil)
 		for _, r := range run.Results {
 			if r.Item == "job" || !run.Complete {
@@ -300,12 +170,12 @@ func TestPodman(t *testing.T) {
 	})
 	t.Run("engine gone", func(t *testing.T) {
 		before := p.look(nil, nil)
-		p.stop()
+		p.Stop()
 		run := p.look(before.Sample, nil)
 		if r := one(t, run, engineItem); r.Status != checks.Critical || figuresOf(r, "up") != "up=0" || run.Complete || len(run.Results) != 1 {
 			t.Errorf("%+v", run)
 		}
-		p.serve()
+		p.Serve()
 		p.holds("web", "running=1 expected=1", "running")
 	})
 }
@@ -314,7 +184,7 @@ func TestPodman(t *testing.T) {
 // have. Docker and newer versions of Podman say so; one that does not shows its code.
 func TestOutOfMemory(t *testing.T) {
 	p := startPodman(t)
-	p.run("greedy", "x=a; while true; do x=$x$x; done", "--memory", "16m", "--memory-swap", "16m")
+	p.Run("greedy", "x=a; while true; do x=$x$x; done", "--memory", "16m", "--memory-swap", "16m")
 	p.holds("greedy", "running=0 exit_code=137", "exited with code 137")
 }
 
@@ -330,9 +200,9 @@ func asRoot(t *testing.T) checks.Check {
 // in a process of its own, against a real engine.
 func TestConformance(t *testing.T) {
 	p := startPodman(t)
-	p.run("web", "exec sleep 1000")
+	p.Run("web", "exec sleep 1000")
 	checktest.Run(t, asRoot(t), checktest.Options{
-		Params:  checks.Params{"socket": {p.socket}},
+		Params:  checks.Params{"socket": {p.Socket}},
 		Hanging: hangs,
 	})
 }
@@ -341,7 +211,7 @@ func TestConformance(t *testing.T) {
 // what only root may, and says what to do.
 func TestWithoutPermission(t *testing.T) {
 	p := startPodman(t)
-	run := ask(t, plugintest.Start(t, "containers"), nil, checks.Params{"socket": {p.socket}})
+	run := ask(t, plugintest.Start(t, "containers"), nil, checks.Params{"socket": {p.Socket}})
 	if r := one(t, run, engineItem); r.Status != checks.Unknown || !strings.Contains(r.Summary, "let this plugin run as a user who may") {
 		t.Errorf("%+v", r)
 	}
