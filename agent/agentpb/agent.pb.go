@@ -2183,7 +2183,8 @@ func (x *TaskAnswer) GetReason() string {
 	return ""
 }
 
-// DeclarationsWanted asks for declarations the collector does not know by digest.
+// DeclarationsWanted asks for declarations the collector does not know by digest:
+// those of checks that are not built in. Each is told once a stream.
 type DeclarationsWanted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Checks        []string               `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
@@ -2272,6 +2273,8 @@ func (x *Declarations) GetDeclarations() []*Declaration {
 	return nil
 }
 
+// Declaration is a check's check.yaml, of at most 64 KiB, without YAML's anchors and
+// aliases. Its SHA-256 is the one that the Hello named; anything else is left out.
 type Declaration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Check         string                 `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
