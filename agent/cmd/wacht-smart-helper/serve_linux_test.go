@@ -303,7 +303,7 @@ func TestCheckWithoutHelper(t *testing.T) {
 		mute:                             "wacht-smart-helper.service",
 	} {
 		_, err := (&drives.Helper{Socket: socket}).Scan(t.Context())
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "looking for drives: asking the helper at "+socket) {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "asking the helper at "+socket) {
 			t.Errorf("%s: %v", socket, err)
 		}
 	}

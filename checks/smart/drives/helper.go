@@ -32,7 +32,7 @@ func Listens(path string) bool {
 func (h *Helper) Scan(ctx context.Context) ([]Device, error) {
 	r, err := h.call(ctx, Request{})
 	if err != nil {
-		return nil, fmt.Errorf("looking for drives: %w", err)
+		return nil, err
 	}
 	h.generation, h.listed = r.Generation, r.Drives
 	return r.Drives, nil
