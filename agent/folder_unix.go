@@ -27,3 +27,15 @@ func ownFolder(dir string) error {
 	}
 	return fmt.Errorf("%s belongs to %s: run this as that user, so begin the command with runuser -u %s --", dir, name, name)
 }
+
+// sameOwner gives a file to the owner and group of the one that it replaces, if any.
+func sameOwner(old os.FileInfo, file *os.File) error {
+	if old == nil {
+		return nil
+	}
+	stat, ok := old.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	return file.Chown(int(stat.Uid), int(stat.Gid))
+}

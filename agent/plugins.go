@@ -120,12 +120,23 @@ func hostOptions(opts *Options, conf *config.Config, entries []config.Plugin, bo
 		out.Plugins = append(out.Plugins, p)
 	}
 	if bound && runtime.GOOS == "linux" {
-		var err error
-		if out.Group, err = sandbox.OwnControlGroup(); err != nil {
-			out.Logger.Info("plugins are bounded by resource limits, each of their processes by itself: there is no control group to bound them together", "reason", err)
-		}
+		out.Group = controlGroup(out.Logger)
 	}
 	return out
+}
+
+// controlGroup is what plugins' groups are made in, or nil.
+func controlGroup(log *slog.Logger) *sandbox.ControlGroup {
+	const alone = "resource limits bound each process of a plugin by itself: no control group bounds them together"
+	group, err := sandbox.OwnControlGroup()
+	if err != nil {
+		log.Info(alone, "reason", err)
+		return nil
+	}
+	if missing := group.Missing(); len(missing) > 0 {
+		log.Info(alone, "missing", missing)
+	}
+	return group
 }
 
 func pluginPath(conf *config.Config, name string) string {
@@ -273,11 +284,12 @@ func allow(path string, entry *config.Plugin) error {
 	return nil
 }
 
-// replaceFile replaces a file in one step, and keeps its mode.
-func replaceFile(path string, data []byte) (err error) {
+// replaceFile replaces a file in one step, and keeps its mode and owner.
+func replaceFile(path string, data []byte) error {
 	mode := os.FileMode(0o644)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
+	old, err := os.Stat(path)
+	if err == nil {
+		mode = old.Mode().Perm()
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -288,7 +300,7 @@ func replaceFile(path string, data []byte) (err error) {
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // gone by then when all is well
 	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, f.Chmod(mode), sameOwner(old, f), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)

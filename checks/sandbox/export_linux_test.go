@@ -1,4 +1,17 @@
 package sandbox
 
-// GroupIn is a folder of control groups without controllers, as far as the tests need it.
-func GroupIn(path string) *ControlGroup { return &ControlGroup{path} }
+// Delegated and ControlGroups let tests make a control group of their own.
+var (
+	Delegated     = delegated
+	ControlGroups = controlGroups
+)
+
+// Limits are the files, with their content, of a program's group where all controllers
+// are.
+func Limits(opts *ServiceOptions) map[string]string {
+	out := map[string]string{}
+	for _, l := range (&ControlGroup{controllers: controllers()}).limits(opts) {
+		out[l.file] = l.text
+	}
+	return out
+}

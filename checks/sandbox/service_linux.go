@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -17,13 +16,14 @@ import (
 
 // Service is a program that runs until it ends or is killed.
 type Service struct {
-	path  string
-	opts  ServiceOptions
-	cmd   *exec.Cmd
-	group *leaf
-	done  chan struct{}
-	err   error // once done is closed
-	kill  context.CancelFunc
+	path    string
+	opts    ServiceOptions
+	command func(born bool) *exec.Cmd
+	cmd     *exec.Cmd
+	group   *leaf
+	done    chan struct{}
+	err     error // once done is closed
+	kill    context.CancelFunc
 }
 
 // StartService starts a program whose bytes have the digest in opts, and nobody can
@@ -55,12 +55,18 @@ func startService(ctx context.Context, path string, opts ServiceOptions) (*Servi
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Service{path: path, opts: opts, group: leaf, done: make(chan struct{}), kill: cancel}
-	s.cmd = s.command(ctx, program.bytes)
+	root := os.Geteuid() == 0 // which the thread that starts it may not be by then
+	s.command = func(born bool) *exec.Cmd { return s.prepared(ctx, program.bytes, root, born) }
 	started, ended := make(chan error), make(chan error)
 	go s.live(started, ended)
 	if err := <-started; err != nil {
 		cancel()
 		leaf.remove()
+		return nil, err
+	}
+	if err := s.join(); err != nil {
+		go s.finish(ended)
+		s.Kill()
 		return nil, err
 	}
 	// Where memory runs out it goes first.
@@ -69,9 +75,18 @@ func startService(ctx context.Context, path string, opts ServiceOptions) (*Servi
 	return s, nil
 }
 
-// command prepares the program. A script has not its own name here, nor what is beside
-// it: it runs as another user, who may not be let at either.
-func (s *Service) command(ctx context.Context, program *os.File) *exec.Cmd {
+// join puts the program into its group where it could not be born there.
+func (s *Service) join() error {
+	if s.group == nil || s.cmd.SysProcAttr.UseCgroupFD {
+		return nil
+	}
+	return s.group.take(s.cmd.Process.Pid)
+}
+
+// prepared is the program, not started; its process may be born in its group. A script
+// has not its own name here, nor what is beside it: it runs as another user, who may not
+// be let at either.
+func (s *Service) prepared(ctx context.Context, program *os.File, root, born bool) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, descriptor(firstExtra))
 	cmd.Args = []string{s.path}
 	cmd.ExtraFiles = []*os.File{program}
@@ -81,10 +96,10 @@ func (s *Service) command(ctx context.Context, program *os.File) *exec.Cmd {
 	cmd.WaitDelay = pipeDelay
 	cmd.Cancel = s.killAll
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	if s.group != nil {
+	if s.group != nil && born {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(s.group.dir.Fd())
 	}
-	if os.Geteuid() == 0 {
+	if root {
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
 	}
 	return cmd
@@ -142,7 +157,14 @@ func (s *Service) start() (err error) {
 		}
 		defer func() { err = errors.Join(err, back()) }()
 	}
-	if err := s.cmd.Start(); err != nil {
+	s.cmd = s.command(true)
+	err = s.cmd.Start()
+	// systemd's RestrictNamespaces= takes away the system call for that.
+	if errors.Is(err, unix.ENOSYS) && s.group != nil {
+		s.cmd = s.command(false)
+		err = s.cmd.Start()
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.bound(s.cmd.Process.Pid); err != nil {
@@ -238,104 +260,4 @@ func explain(cmd *exec.Cmd, err error) error {
 		return fmt.Errorf("%w: it wrote a larger file than it may", err)
 	}
 	return err
-}
-
-// ControlGroup is a folder of the second version of Linux' control groups
-// (https://docs.kernel.org/admin-guide/cgroup-v2.html) that this process may make
-// groups in, with the controllers that bound them.
-type ControlGroup struct{ path string }
-
-const controlGroups = "/sys/fs/cgroup"
-
-// OwnControlGroup makes the control group that this process is in one that groups can
-// be made in: the process moves into a group of its own below. It needs a group that
-// was delegated, as systemd does with Delegate=yes.
-func OwnControlGroup() (*ControlGroup, error) {
-	data, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return nil, err
-	}
-	for line := range strings.Lines(string(data)) {
-		if own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::/"); ok && own != "" {
-			return delegated(controlGroups + "/" + strings.TrimSuffix(own, "/"+agentGroup))
-		}
-	}
-	return nil, errors.New("this process is in no control group of its own")
-}
-
-// agentGroup is what the process itself moves into.
-const agentGroup = "agent"
-
-func delegated(path string) (*ControlGroup, error) {
-	own := path + "/" + agentGroup
-	if err := os.Mkdir(own, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
-	}
-	if err := os.WriteFile(own+"/cgroup.procs", []byte(strconv.Itoa(os.Getpid())), 0); err != nil {
-		return nil, fmt.Errorf("moving into %s: %w", own, err)
-	}
-	if err := os.WriteFile(path+"/cgroup.subtree_control", []byte("+memory +pids +cpu"), 0); err != nil {
-		return nil, fmt.Errorf("bounding groups in %s: %w", path, err)
-	}
-	return &ControlGroup{path}, nil
-}
-
-// leaf is the group of one program.
-type leaf struct{ dir *os.File }
-
-// leaf makes a group with the program's limits, or none when there is no group.
-func (g *ControlGroup) leaf(opts *ServiceOptions) (*leaf, error) {
-	if g == nil {
-		return nil, nil //nolint:nilnil // no group is a group that bounds nothing
-	}
-	path, err := os.MkdirTemp(g.path, "plugin-")
-	if err != nil {
-		return nil, fmt.Errorf("making its control group: %w", err)
-	}
-	for file, text := range limitsOf(opts) {
-		if err := os.WriteFile(path+"/"+file, []byte(text), 0); err != nil {
-			return nil, errors.Join(fmt.Errorf("limiting its control group: %w", err), os.Remove(path))
-		}
-	}
-	dir, err := os.Open(path)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening its control group: %w", err), os.Remove(path))
-	}
-	return &leaf{dir}, nil
-}
-
-// limitsOf are the files of a group's limits. One processor is the most it may use.
-func limitsOf(opts *ServiceOptions) map[string]string {
-	limits := map[string]string{}
-	if opts.MaxCPU > 0 {
-		limits["cpu.max"] = "100000 100000"
-	}
-	if opts.MaxMemory > 0 {
-		limits["memory.max"] = strconv.FormatUint(opts.MaxMemory, 10)
-		limits["memory.oom.group"] = "1"
-	}
-	if opts.MaxProcesses > 0 {
-		limits["pids.max"] = strconv.Itoa(opts.MaxProcesses)
-	}
-	return limits
-}
-
-func (l *leaf) kill() {
-	if l != nil {
-		_ = os.WriteFile(l.dir.Name()+"/cgroup.kill", []byte("1"), 0) // Linux 5.14
-	}
-}
-
-// remove removes the group, once the kernel has taken its processes out.
-func (l *leaf) remove() {
-	if l == nil {
-		return
-	}
-	defer func() { _ = l.dir.Close() }()
-	for range 100 {
-		if err := os.Remove(l.dir.Name()); err == nil || errors.Is(err, os.ErrNotExist) {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }

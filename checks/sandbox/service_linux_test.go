@@ -4,19 +4,22 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/wacht-io/wacht/checks/sandbox"
 )
 
-// stranger is a user that owns nothing.
-var stranger = &sandbox.User{UID: 60777, GID: 60777}
+// stranger is a user that owns nothing, of this process's own: its processes are counted.
+var stranger = &sandbox.User{UID: 61000 + uint32(os.Getpid()%4000), GID: 60777}
 
 // service starts a script in a folder of its own, and answers it with its output.
 func service(t *testing.T, script string, change func(*sandbox.ServiceOptions)) (*sandbox.Service, *bytes.Buffer) {
@@ -66,7 +69,7 @@ func TestServiceIsConfined(t *testing.T) {
 		"writes elsewhere":                {"echo x 2>/dev/null >/tmp/wacht-elsewhere || echo no", "no", hide},
 		"writes in its own folder":        {"echo yes >file; cat file", "yes", hide},
 		"writes as another user":          {"echo yes >file; cat file", "yes", strangely},
-		"is another user":                 {"id -u; id -g; id -G", "60777\n60777\n60777", strangely},
+		"is another user":                 {"id -u; id -g; id -G", fmt.Sprintf("%d\n60777\n60777", stranger.UID), strangely},
 		"keeps its user by set-user-id":   {"grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1", strangely},
 		"has a process number of its own": {"echo $$", "1", nil},
 		"is first to go without memory":   {"until grep -q 800 /proc/self/oom_score_adj; do :; done", "", strangely},
@@ -166,31 +169,62 @@ func TestServiceRunsWhatWasVerified(t *testing.T) {
 	}
 }
 
-// Without controllers a control group still ends all that is in it.
-func TestControlGroupEndsAllInIt(t *testing.T) {
-	root := ""
-	for _, path := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-		var fs unix.Statfs_t
-		if unix.Statfs(path, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
-			root = path
-		}
-	}
-	if root == "" {
-		t.Skip("this machine has no second version of control groups")
+// A group that this process was given has one for the process itself and one for each
+// program, where all that the program started ends with it.
+func TestControlGroup(t *testing.T) {
+	root, err := sandbox.ControlGroups()
+	if err != nil || os.Geteuid() != 0 {
+		t.Skip("not root, or no second version of control groups")
 	}
 	dir, err := os.MkdirTemp(root, "wacht-test-")
 	must(t, err)
-	t.Cleanup(func() { must(t, os.Remove(dir)) })
-	s, _ := service(t, "setsid sleep 1000 & sleep 1000", func(o *sandbox.ServiceOptions) {
-		o.Group, o.MaxMemory, o.MaxProcesses = sandbox.GroupIn(dir), 0, 0
+	back := ownGroup(t, root)
+	t.Cleanup(func() {
+		must(t, os.WriteFile(back, []byte(strconv.Itoa(os.Getpid())), 0))
+		must(t, os.Remove(dir+"/agent"))
+		must(t, os.Remove(dir))
 	})
-	entries, err := filepath.Glob(dir + "/plugin-*/cgroup.procs")
+	group, err := sandbox.Delegated(dir)
 	must(t, err)
-	if len(entries) != 1 {
-		t.Fatalf("there are groups %q", entries)
+	if own := ownGroup(t, root); own != dir+"/agent/cgroup.procs" {
+		t.Errorf("this process is in %s", own)
+	}
+	s, _ := service(t, "setsid sleep 1000 & sleep 1000", func(o *sandbox.ServiceOptions) { o.Group = group })
+	groups, err := filepath.Glob(dir + "/plugin-*/cgroup.procs")
+	must(t, err)
+	if len(groups) != 1 {
+		t.Fatalf("there are groups %q", groups)
+	}
+	data, err := os.ReadFile(groups[0])
+	must(t, err)
+	if len(strings.Fields(string(data))) == 0 {
+		t.Error("nobody is in the program's group")
 	}
 	s.Kill()
 	if left, _ := filepath.Glob(dir + "/plugin-*"); len(left) > 0 {
 		t.Errorf("groups are left: %q", left)
+	}
+}
+
+// ownGroup is where a process is put to be in the group that this one is in.
+func ownGroup(t *testing.T, root string) string {
+	t.Helper()
+	data, err := os.ReadFile("/proc/self/cgroup")
+	must(t, err)
+	_, path, _ := strings.Cut(string(data), "0::")
+	path, _, _ = strings.Cut(path, "\n")
+	return filepath.Join(root, path, "cgroup.procs")
+}
+
+func TestControlGroupLimits(t *testing.T) {
+	got := sandbox.Limits(&sandbox.ServiceOptions{MaxMemory: 1 << 20, MaxProcesses: 7, MaxCPU: time.Minute})
+	want := map[string]string{
+		"memory.max": "1048576", "memory.swap.max": "0", "memory.oom.group": "1", "pids.max": "7", "cpu.max": "100000 100000",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the limits are %v", got)
+	}
+	if got := sandbox.Limits(&sandbox.ServiceOptions{}); len(got) > 0 {
+		t.Errorf("limits without bounds are %v", got)
 	}
 }

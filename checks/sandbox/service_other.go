@@ -31,3 +31,6 @@ type ControlGroup struct{}
 
 // OwnControlGroup finds none here.
 func OwnControlGroup() (*ControlGroup, error) { return nil, errOnlyLinux }
+
+// Missing lists what bounds no group here.
+func (*ControlGroup) Missing() []string { return nil }

@@ -113,7 +113,7 @@ func boot(t *testing.T) *machine {
 func (m *machine) start() {
 	m.t.Helper()
 	m.cmd = exec.CommandContext(context.WithoutCancel(m.t.Context()), "systemd-nspawn", "--quiet", "--directory="+m.root, "--boot", "--register=no", "--keep-unit",
-		"--private-network", "--console=pipe", "--bind-ro="+packages+":/packages", "--machine=wacht"+strconv.Itoa(os.Getpid()))
+		"--private-network", "--console=pipe", "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self", "--bind-ro="+packages+":/packages", "--machine=wacht"+strconv.Itoa(os.Getpid()))
 	m.log.Reset()
 	m.cmd.Stdout, m.cmd.Stderr = &m.log, &m.log
 	if err := m.cmd.Start(); err != nil {

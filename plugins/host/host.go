@@ -53,7 +53,7 @@ type Plugin struct {
 	MaxProcesses int
 	MaxCPU       time.Duration // within an hour
 
-	number int
+	number int // of its own user; all are the same before New
 }
 
 // Options configure a host.
@@ -91,7 +91,7 @@ func New(ctx context.Context, opts Options) (*Host, error) {
 	h := &Host{yaml: map[string][]byte{}}
 	var wg sync.WaitGroup
 	for i, entry := range opts.Plugins {
-		entry.number = i % MaxPlugins
+		entry.number += i
 		p := newPlugin(entry, &opts)
 		p.load()
 		h.plugins = append(h.plugins, p)

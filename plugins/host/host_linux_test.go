@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/plugins/host"
@@ -59,7 +60,7 @@ func rooted(t testing.TB) {
 }
 
 // hostile allows the hostile plugin, with the limits that hold in an agent.
-func hostile(t *testing.T) host.Plugin {
+func hostile(t testing.TB) host.Plugin {
 	t.Helper()
 	rooted(t)
 	data, err := os.ReadFile(filepath.Join(os.Getenv(builtEnv), "hostile"))
@@ -68,8 +69,11 @@ func hostile(t *testing.T) host.Plugin {
 	}
 	p := plugintest.Allow(t, "hostile", data)
 	p.MaxMemory, p.MaxProcesses, p.MaxCPU = host.DefaultMaxMemory, host.DefaultMaxProcesses, host.DefaultMaxCPU
-	return p
+	return host.WithUser(p, ownUser())
 }
+
+// ownUser is the number of a user that only this program's plugins have.
+func ownUser() int { return 200 + os.Getpid()%4000 }
 
 // run has a check do something, for as long as it may take.
 func run(t testing.TB, c checks.Check, within time.Duration, given checks.Params) (checks.Run, error) {
@@ -144,7 +148,7 @@ func TestHostilePlugins(t *testing.T) {
 }
 
 // openSecret is a file that everybody may read, were it not hidden.
-func openSecret(t *testing.T) string {
+func openSecret(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "wacht-spool-")
 	if err != nil {
@@ -170,9 +174,17 @@ func TestWhatIsNotHiddenIsRead(t *testing.T) {
 // strangers counts the processes of the plugin's own user.
 func strangers(t *testing.T) int {
 	t.Helper()
-	out, _ := exec.CommandContext(t.Context(), "pgrep", "-c", "-u", "60800").Output()
+	folders, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := 0
-	_, _ = fmt.Sscan(string(out), &n)
+	for _, folder := range folders {
+		var st unix.Stat_t
+		if unix.Stat(folder, &st) == nil && int(st.Uid) == host.FirstUser+ownUser() {
+			n++
+		}
+	}
 	return n
 }
 
@@ -328,5 +340,48 @@ func TestClose(t *testing.T) {
 	}
 	if _, err := run(t, c, patience, nil); err == nil || !strings.Contains(err.Error(), "the agent stops") {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+// BenchmarkOthersBesideHostile measures how late the run of a check that does nothing
+// is, in the agent and in a plugin, while another plugin does what it must not. It is
+// late by a second at most.
+func BenchmarkOthersBesideHostile(b *testing.B) {
+	const every, runs = 50 * time.Millisecond, 60
+	for _, name := range []string{"behave", "fork", "allocate", "print", "shout", "flood", "many", "late", "crash"} {
+		b.Run(name, func(b *testing.B) {
+			h := plugintest.Host(b, host.Options{Plugins: []host.Plugin{hostile(b), hostile(b)}})
+			bad, good := h.Checks()[0], h.Checks()[1]
+			behaves(b, good)
+			ctx, cancel := context.WithCancel(b.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				for ctx.Err() == nil {
+					one, stop := context.WithTimeout(ctx, 2*time.Second)
+					_, _ = bad.Run(one, &checks.Env{Params: mode(name)})
+					stop()
+				}
+			}()
+			var inAgent, inPlugin time.Duration
+			for b.Loop() {
+				began := time.Now()
+				for i := range runs {
+					planned := began.Add(time.Duration(i) * every)
+					time.Sleep(time.Until(planned))
+					inAgent = max(inAgent, time.Since(planned))
+					behaves(b, good)
+					inPlugin = max(inPlugin, time.Since(planned))
+				}
+			}
+			cancel()
+			<-ended
+			if worst := max(inAgent, inPlugin); worst > time.Second {
+				b.Errorf("a run was late by %v", worst)
+			}
+			b.ReportMetric(float64(inAgent.Milliseconds()), "ms-late-in-agent")
+			b.ReportMetric(float64(inPlugin.Milliseconds()), "ms-late-in-plugin")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }

@@ -47,13 +47,13 @@ func Run(t *testing.T, check checks.Check, opts checktest.Options) {
 
 // Start starts the test's own program as a plugin of the given name, and returns the
 // check that Main serves there.
-func Start(t *testing.T, name string) checks.Check {
+func Start(t testing.TB, name string) checks.Check {
 	t.Helper()
 	return Host(t, host.Options{Plugins: []host.Plugin{Self(t, name)}}).Checks()[0]
 }
 
 // Self allows the test's own program as a plugin of the given name.
-func Self(t *testing.T, name string) host.Plugin {
+func Self(t testing.TB, name string) host.Plugin {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -68,7 +68,7 @@ func Self(t *testing.T, name string) host.Plugin {
 
 // Allow puts a program where only this user can change it, and allows it as a plugin
 // of the given name, without limits.
-func Allow(t *testing.T, name string, program []byte) host.Plugin {
+func Allow(t testing.TB, name string, program []byte) host.Plugin {
 	t.Helper()
 	path := filepath.Join(Folder(t), host.FilePrefix+name)
 	if err := os.WriteFile(path, program, 0o755); err != nil { //nolint:gosec // a program is executable
@@ -79,7 +79,7 @@ func Allow(t *testing.T, name string, program []byte) host.Plugin {
 
 // Folder makes a folder that no other user can write to, nor to any on the way to it,
 // which the usual folder for tests is not.
-func Folder(t *testing.T) string {
+func Folder(t testing.TB) string {
 	t.Helper()
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -94,7 +94,7 @@ func Folder(t *testing.T) string {
 }
 
 // Host starts a host for the time of the test.
-func Host(t *testing.T, opts host.Options) *host.Host {
+func Host(t testing.TB, opts host.Options) *host.Host {
 	t.Helper()
 	h, err := host.New(t.Context(), opts)
 	if err != nil {
