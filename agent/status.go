@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -81,20 +80,18 @@ func (a *Agent) Status() Status {
 	return st
 }
 
-// socketName is the local socket in the state folder. Whoever connects gets the
-// status as JSON.
+// socketName is the local socket in the state folder; on Windows it names a pipe.
+// Whoever connects gets the status as JSON.
 const socketName = "agent.sock"
 
 // serveStatus offers the status on the local socket. An agent without it goes on.
 func (a *Agent) serveStatus() {
 	path := filepath.Join(a.conf.StateDir, socketName)
-	_ = os.Remove(path) // the spool's lock says that no other agent has it
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", path)
+	listener, err := listenLocal(path)
 	if err != nil {
 		a.opts.Logger.Warn("wacht-agent status will not work", "error", err)
 		return
 	}
-	_ = os.Chmod(path, 0o600)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -133,7 +130,7 @@ func AskStatus(ctx context.Context, opts Options) (*Status, error) {
 		return nil, err
 	}
 	path := filepath.Join(conf.StateDir, socketName)
-	conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "unix", path)
+	conn, err := dialLocal(ctx, path)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("asking the agent at %s: you may not: run this as the agent's user or as root", path)
 	}

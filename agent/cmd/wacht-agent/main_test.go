@@ -185,6 +185,7 @@ func hasKey(v any, key string) bool {
 // adding to it is a decision made here.
 func TestDependencies(t *testing.T) {
 	allowed := []string{
+		"github.com/Microsoft/go-winio",             // status: pipes on Windows
 		"github.com/cenkalti/backoff/v5",            // uplink: full jitter
 		"github.com/ebitengine/purego",              // gopsutil on macOS
 		"github.com/go-ole/go-ole",                  // gopsutil on Windows
