@@ -65,8 +65,8 @@ func look(m *mgr.Mgr, name string, chosen bool, last, now watched) (out service,
 	}
 	s := &mgr.Service{Name: name, Handle: handle}
 	defer func() { _ = s.Close() }()
-	config, err := s.Config()
-	if err != nil || !chosen && config.StartType != mgr.StartAutomatic {
+	start, err := startType(handle)
+	if err != nil || !chosen && start != mgr.StartAutomatic {
 		return service{}, false
 	}
 	status, err := s.Query()
@@ -99,6 +99,16 @@ func open(m *mgr.Mgr, name string) (windows.Handle, error) {
 		return 0, err
 	}
 	return windows.OpenService(m.Handle, text, windows.SERVICE_QUERY_CONFIG|windows.SERVICE_QUERY_STATUS)
+}
+
+// startType is how the service is started. The rest of its configuration, which
+// s.Config asks for as well, not every Windows has.
+func startType(handle windows.Handle) (uint32, error) {
+	buf := make([]byte, 8<<10) // the most there can be
+	config := (*windows.QUERY_SERVICE_CONFIG)(unsafe.Pointer(&buf[0]))
+	var needed uint32
+	err := windows.QueryServiceConfig(handle, config, uint32(len(buf)), &needed)
+	return config.StartType, err
 }
 
 // remember tells a service that somebody stopped from one that has done its work:

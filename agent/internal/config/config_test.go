@@ -60,10 +60,14 @@ func (fake) Discover(context.Context, *checks.Env) ([]checks.Instance, error) { 
 func (fake) Run(context.Context, *checks.Env) (checks.Run, error) { return checks.Run{}, nil }
 
 func TestParse(t *testing.T) {
+	base := "/srv"
+	if runtime.GOOS == "windows" {
+		base = "C:/srv"
+	}
 	c, err := Parse("agent.yaml", []byte(`
 collector: msp.example.net
-state_dir: /srv/wacht
-secrets_dir: /srv/secrets
+state_dir: `+base+`/wacht
+secrets_dir: `+base+`/secrets
 role: workstation
 evidence: false
 spool: {max_bytes: 64MiB, memory_bytes: 1048576}
@@ -80,7 +84,7 @@ checks:
 		t.Fatal(err)
 	}
 	want := &Config{
-		Collector: "msp.example.net:7421", StateDir: "/srv/wacht", SecretsDir: "/srv/secrets",
+		Collector: "msp.example.net:7421", StateDir: base + "/wacht", SecretsDir: base + "/secrets",
 		Role: agentpb.Role_WORKSTATION, SpoolBytes: 64 << 20, SpoolMemory: 1 << 20,
 		Forbid: []string{"http/webshop", "registry"},
 		Local: map[string]checks.Params{

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,6 +36,22 @@ func open(t *testing.T, opts Options) *Spool {
 	}
 	t.Cleanup(func() { s.crash() })
 	return s
+}
+
+// abandonedDir is a folder for a damaged file that bbolt goes on holding, as it is
+// left: Windows does not delete such a file, and so is not asked to.
+func abandonedDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "spool-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil && runtime.GOOS != "windows" {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func fill(t *testing.T, s *Spool, n int) {
@@ -244,7 +261,7 @@ func TestFlippedBytes(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	aside := 0
 	for at := 0; at < len(db); at += 1 + rnd.IntN(600) {
-		dir := t.TempDir()
+		dir := abandonedDir(t)
 		bad := bytes.Clone(db)
 		bad[at] ^= byte(1 + rnd.IntN(255))
 		writeFile(t, filepath.Join(dir, storeName), bad)
@@ -276,7 +293,7 @@ func writeFile(t *testing.T, path string, data []byte) {
 
 // Pages that go bad under a running agent: it lives, and goes on in a fresh file.
 func TestDamagedWhileRunning(t *testing.T) {
-	dir := t.TempDir()
+	dir := abandonedDir(t)
 	s := open(t, Options{Dir: dir})
 	fill(t, s, 2000)
 	s.Disconnected()
@@ -284,7 +301,6 @@ func TestDamagedWhileRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
 	junk := make([]byte, 4096)
 	for i := range junk {
 		junk[i] = 0xEE
@@ -293,6 +309,9 @@ func TestDamagedWhileRunning(t *testing.T) {
 		if _, err := f.WriteAt(junk, page*4096); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
 	}
 	fill(t, s, 10)
 	s.Resume(nil)
@@ -329,7 +348,7 @@ func FuzzVerify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at uint32, patch []byte) {
 		bad := append([]byte(nil), good...)
 		copy(bad[int(at)%len(bad):], patch)
-		path := filepath.Join(t.TempDir(), storeName)
+		path := filepath.Join(abandonedDir(t), storeName)
 		writeFile(t, path, bad)
 		if verifyFile(path) != nil {
 			return

@@ -93,6 +93,7 @@ func (s *store) open(maxBytes int64) error {
 		FreelistType:   bolt.FreelistMapType,
 		MaxSize:        int(maxBytes),
 		NoStatistics:   true,
+		OpenFile:       openShared,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the spool: %w", err)

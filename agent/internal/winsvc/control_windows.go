@@ -179,14 +179,36 @@ func Start(ctx context.Context) error {
 	})
 }
 
-// Stop stops the service, where it runs, and waits until it has ended.
+// Stop stops the service, where it runs, and waits until its process has ended, so that
+// the program's file can be replaced.
 func Stop(ctx context.Context) error {
 	return withService(func(s *mgr.Service) error {
+		gone := func() {}
+		if status, err := s.Query(); err == nil && status.ProcessId != 0 {
+			gone = watchEnd(status.ProcessId)
+		}
 		if _, err := s.Control(svc.Stop); err != nil && !errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) {
 			return fmt.Errorf("stopping the service: %w", err)
 		}
-		return reach(ctx, s, svc.Stopped)
+		if err := reach(ctx, s, svc.Stopped); err != nil {
+			return err
+		}
+		gone()
+		return nil
 	})
+}
+
+// watchEnd returns a function that waits a little for a process to end.
+func watchEnd(process uint32) func() {
+	handle, err := windows.OpenProcess(windows.SYNCHRONIZE, false, process)
+	if err != nil {
+		return func() {} // it has ended, or can't be watched
+	}
+	return func() {
+		const most = 5000 // ms: it has said that it is done
+		_, _ = windows.WaitForSingleObject(handle, most)
+		_ = windows.CloseHandle(handle)
+	}
 }
 
 // reach waits until the service is in a state: there is nothing that tells of it.
@@ -250,14 +272,26 @@ func query(s *mgr.Service) (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("asking for the service's state: %w", err)
 	}
-	config, err := s.Config()
+	config, err := configOf(s.Handle)
 	if err != nil {
 		return Status{}, fmt.Errorf("asking for the service's configuration: %w", err)
 	}
 	return Status{
-		State: stateName(status.State), Automatic: config.StartType == mgr.StartAutomatic, Account: config.ServiceStartName,
-		Program: config.BinaryPathName, Process: status.ProcessId, ExitCode: status.Win32ExitCode,
+		State: stateName(status.State), Automatic: config.StartType == mgr.StartAutomatic,
+		Account: windows.UTF16PtrToString(config.ServiceStartName), Program: windows.UTF16PtrToString(config.BinaryPathName),
+		Process: status.ProcessId, ExitCode: status.Win32ExitCode,
 	}, nil
+}
+
+// configOf is what s.Config asks for first: of the rest not every Windows knows all.
+func configOf(handle windows.Handle) (*windows.QUERY_SERVICE_CONFIG, error) {
+	buf := make([]byte, 8<<10) // the most there can be
+	var needed uint32
+	config := (*windows.QUERY_SERVICE_CONFIG)(unsafe.Pointer(&buf[0]))
+	if err := windows.QueryServiceConfig(handle, config, uint32(len(buf)), &needed); err != nil {
+		return nil, err
+	}
+	return config, nil
 }
 
 func stateName(state svc.State) string {
