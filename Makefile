@@ -61,7 +61,12 @@ soak: setup ## Run the tests with long seeds: SOAK=10m for each long property
 packages: assets ## Build the packages into dist/, with SBOMs and checksums
 	rm -rf dist
 	VERSION='$(VERSION)' packaging/linux/build dist
+	VERSION='$(VERSION)' packaging/windows/build dist
 	cd dist && LC_ALL=C sha256sum -- * >.sums && mv .sums SHA256SUMS
+
+.PHONY: packages-windows
+packages-windows: ## Build the agent for Windows and its installer into dist/
+	VERSION='$(VERSION)' packaging/windows/build dist
 
 .PHONY: clean
 clean: ## Remove what was built and fetched; the state of make run in .wacht stays
