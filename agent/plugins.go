@@ -58,8 +58,10 @@ func gather(ctx context.Context, opts *Options, what gathering) (*gathered, erro
 		return nil, err
 	}
 	known := &config.Known{}
-	if len(conf.Plugins) > 0 {
-		if g.plugins, err = host.New(ctx, hostOptions(opts, conf, conf.Plugins, what.bound)); err != nil {
+	if probe := findProbe(opts, conf, names(g.checks)); len(conf.Plugins) > 0 || probe != nil {
+		with := hostOptions(opts, conf, conf.Plugins, what.bound)
+		with.Plugins = append(with.Plugins, probe...)
+		if g.plugins, err = host.New(ctx, with); err != nil {
 			return nil, err
 		}
 		g.checks = append(g.checks, g.plugins.Checks()...)
@@ -93,7 +95,7 @@ func allowed(opts *Options, conf *config.Config, own []checks.Check) error {
 		return fmt.Errorf("%s says what may run, but others can change that: %w", path, err)
 	}
 	for _, p := range conf.Plugins {
-		if slices.Contains(names(own), p.Name) {
+		if reserved(own, p.Name) {
 			return fmt.Errorf("%s:%d: the agent has a check %s itself: no plugin can have its name", path, p.Line, p.Name)
 		}
 	}
@@ -203,7 +205,7 @@ func AllowPlugin(ctx context.Context, opts Options, want Plugin) (*Plugin, *chec
 		return nil, nil, err
 	}
 	own := ownChecks(&opts, nil)
-	if slices.Contains(names(own), entry.Name) {
+	if reserved(own, entry.Name) {
 		return nil, nil, fmt.Errorf("the agent has a check %s itself: give the plugin's check, and its file, another name", entry.Name)
 	}
 	spec, err := tryPlugin(ctx, &opts, conf, entry)

@@ -113,7 +113,9 @@ type Run struct {
 	// complete run had and this one lacks has vanished.
 	Complete bool
 	// Sample is whatever the check wants to see again in Env.Last at its next run,
-	// such as the counters from which rates are computed. It stays in the process.
+	// such as the counters from which rates are computed. It stays in the process. Of a
+	// check that runs in a process of its own, which ends when nothing is due, a sample
+	// outlives that process when it is a []byte, of at most 64 KiB.
 	Sample any
 }
 

@@ -23,6 +23,10 @@ const (
 	TypeDuration ParamType = "duration" // Go's notation: 1m30s
 	TypeEnum     ParamType = "enum"
 	TypePath     ParamType = "path" // absolute, on the agent's machine
+	// TypeSecret is the name of a credential of the agent's machine; such a parameter
+	// must be local. A check in a process of its own gets the credentials that its
+	// parameters of this type name, and no other.
+	TypeSecret ParamType = "secret"
 )
 
 // Parameter declares one parameter of a check.
@@ -181,7 +185,7 @@ func (p *Parameter) value(v string) (string, error) {
 		if !absolutePath(v) {
 			return "", fmt.Errorf("%q is not an absolute path", v)
 		}
-	case TypeString:
+	case TypeString, TypeSecret:
 	}
 	if p.Pattern != "" {
 		if ok, err := regexp.MatchString(`\A(?:`+p.Pattern+`)\z`, v); err != nil || !ok {

@@ -203,6 +203,9 @@ func (s *Spec) Check() error {
 		if !nameRE.MatchString(p.Name) || p.Summary == "" || p.Type == "" {
 			bad("parameter %q needs a name, a type and a summary", p.Name)
 		}
+		if p.Type == TypeSecret && !p.Local {
+			bad("parameter %q names a secret, so it must be local", p.Name)
+		}
 		if p.Type == TypeEnum && len(p.Values) == 0 {
 			bad("parameter %q is an enum without values", p.Name)
 		}
@@ -308,6 +311,16 @@ func Declarations() ([]*Spec, error) {
 	}
 	slices.SortFunc(specs, func(a, b *Spec) int { return strings.Compare(a.Name, b.Name) })
 	return specs, nil
+}
+
+// Names returns the names of all built-in checks, without reading their declarations.
+func Names() []string {
+	folders, _ := declarations.ReadDir(".") // it is compiled in
+	names := make([]string, len(folders))
+	for i, f := range folders {
+		names[i] = f.Name()
+	}
+	return names
 }
 
 // Declaration returns the declaration of one built-in check.

@@ -35,15 +35,16 @@ func MustSpec(declaration []byte) *checks.Spec {
 }
 
 // Serve serves the check to the agent that started this program. It returns when the
-// agent ends it; started by hand, the program says what it is and exits.
-func Serve(check checks.Check) {
+// agent ends it; started by hand, the program says what it is and exits. More than one
+// check only the agent's own wacht-probe can serve.
+func Serve(served ...checks.Check) {
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: goplugin.HandshakeConfig{
 			ProtocolVersion:  pluginpb.Version,
 			MagicCookieKey:   pluginpb.CookieKey,
 			MagicCookieValue: pluginpb.CookieValue,
 		},
-		Plugins: goplugin.PluginSet{"check": &served{server: newServer(check)}},
+		Plugins: goplugin.PluginSet{"check": &pipe{server: newServer(served)}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(opts, grpc.UnaryInterceptor(contain))...)
 		},
@@ -51,19 +52,19 @@ func Serve(check checks.Check) {
 	})
 }
 
-// served hands the server to go-plugin.
-type served struct {
+// pipe hands the server to go-plugin.
+type pipe struct {
 	goplugin.NetRPCUnsupportedPlugin
 	server *server
 }
 
 // GRPCServer registers the check.
-func (s *served) GRPCServer(_ *goplugin.GRPCBroker, to *grpc.Server) error {
+func (s *pipe) GRPCServer(_ *goplugin.GRPCBroker, to *grpc.Server) error {
 	pluginpb.RegisterCheckServer(to, s.server)
 	return nil
 }
 
 // GRPCClient is the agent's side, which plugins/host has.
-func (*served) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+func (*pipe) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
 	return nil, errors.New("this program serves a check; it uses none")
 }

@@ -19,14 +19,27 @@ import (
 	"github.com/wacht-io/wacht/plugins/pluginpb"
 )
 
-// server answers the agent's calls with a check.
+// server answers the agent's calls with the checks.
 type server struct {
 	pluginpb.UnimplementedCheckServer
-	check   checks.Check
+	checks  []checks.Check
 	samples *samples
 }
 
-func newServer(check checks.Check) *server { return &server{check: check, samples: newSamples()} }
+func newServer(served []checks.Check) *server { return &server{checks: served, samples: newSamples()} }
+
+// find returns the check of a name; the only one needs none.
+func (s *server) find(name string) (checks.Check, error) {
+	if name == "" && len(s.checks) == 1 {
+		return s.checks[0], nil
+	}
+	for _, c := range s.checks {
+		if c.Spec().Name == name {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("this program serves no check %q", name)
+}
 
 // contain turns a panic of the check into an error of the one call, and takes from
 // other errors the code that the check may have from a call of its own.
@@ -43,13 +56,21 @@ func contain(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc
 	return resp, err
 }
 
-// Describe gives the declaration.
+// Describe gives the declarations.
 func (s *server) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
-	data, err := yaml.Marshal(s.check.Spec())
-	if err != nil {
-		return nil, fmt.Errorf("writing the declaration: %w", err)
+	out := &pluginpb.DescribeResponse{}
+	for i, c := range s.checks {
+		data, err := yaml.Marshal(c.Spec())
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("writing the declaration: %w", err)
+		case i == 0:
+			out.Yaml = data
+		default:
+			out.More = append(out.More, data)
+		}
 	}
-	return &pluginpb.DescribeResponse{Yaml: data}, nil
+	return out, nil
 }
 
 // Discover has the check look for what there is.
@@ -60,7 +81,11 @@ func (s *server) Discover(ctx context.Context, req *pluginpb.DiscoverRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.check.Discover(ctx, env)
+	check, err := s.find(req.GetCheck())
+	if err != nil {
+		return nil, err
+	}
+	found, err := check.Discover(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +100,16 @@ func (s *server) Run(ctx context.Context, req *pluginpb.RunRequest) (*pluginpb.R
 	if err != nil {
 		return nil, err
 	}
-	env.Last = s.samples.get(req.GetSample())
-	run, err := s.check.Run(ctx, env)
+	check, err := s.find(req.GetCheck())
 	if err != nil {
 		return nil, err
 	}
-	packed := checkpb.ToProto(s.check.Spec().Name, "", time.Time{}, 0, run)
+	env.Last = s.samples.get(req.GetSample())
+	run, err := check.Run(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	packed := checkpb.ToProto(check.Spec().Name, "", time.Time{}, 0, run)
 	packed.PlannedMs = 0
 	return &pluginpb.RunResponse{Run: packed, Sample: s.samples.put(run.Sample)}, nil
 }
@@ -119,7 +148,8 @@ func (s secrets) Secret(name string) (checks.Secret, error) {
 const maxSamples = 1000
 
 // samples keeps what a check wants to see again. It does not leave the process; the
-// agent knows a sample by a number that no other process gives out.
+// agent knows a sample by a number that no other process gives out. A sample of bytes
+// the agent keeps itself, so that it outlives the process.
 type samples struct {
 	prefix string
 
@@ -131,9 +161,15 @@ type samples struct {
 
 func newSamples() *samples { return &samples{prefix: rand.Text(), kept: map[string]any{}} }
 
+// itself begins a sample of bytes; no number does.
+const itself = '='
+
 func (s *samples) put(sample any) []byte {
 	if sample == nil {
 		return nil
+	}
+	if data, ok := sample.([]byte); ok {
+		return append([]byte{itself}, data...)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,6 +184,9 @@ func (s *samples) put(sample any) []byte {
 }
 
 func (s *samples) get(key []byte) any {
+	if len(key) > 0 && key[0] == itself {
+		return key[1:]
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.kept[string(key)]

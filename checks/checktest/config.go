@@ -60,7 +60,7 @@ func wrongValues(p *checks.Parameter) []string {
 		wrong = append(wrong, "perhaps")
 	case checks.TypePath:
 		wrong = append(wrong, "relative/path")
-	case checks.TypeString:
+	case checks.TypeString, checks.TypeSecret:
 	}
 	return wrong
 }

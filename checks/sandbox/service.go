@@ -20,6 +20,8 @@ type ServiceOptions struct {
 	User *User
 	// Hidden are folders whose files the program may not read, whoever it runs as.
 	Hidden []string
+	// Trusted starts the program also where the kernel can't hide folders from it.
+	Trusted bool
 	// MaxMemory bounds memory in bytes: of all its processes with a control group,
 	// of each without.
 	MaxMemory uint64

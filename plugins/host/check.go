@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/checks/checkpb"
@@ -20,12 +21,32 @@ type check struct {
 	yaml []byte
 }
 
-func newCheck(p *plugin) (*check, error) {
-	spec, yaml, err := p.declaration()
-	if err != nil {
-		return nil, fmt.Errorf("plugin %s: %w", p.Name, err)
+// newChecks returns the plugin's check, or those of a companion.
+func newChecks(p *plugin) ([]*check, error) {
+	if p.Companion == nil {
+		spec, yaml, err := p.declaration()
+		if err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", p.Name, err)
+		}
+		return []*check{{p, spec, yaml}}, nil
 	}
-	return &check{p, spec, yaml}, nil
+	var out []*check
+	for _, yaml := range p.Companion.Declarations {
+		spec, err := checks.ParseSpec(yaml)
+		if err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", p.Name, err)
+		}
+		out = append(out, &check{p, spec, yaml})
+	}
+	return out, nil
+}
+
+// asked is the name of the check in calls; a program of one check needs none.
+func (c *check) asked() string {
+	if c.p.Companion == nil {
+		return ""
+	}
+	return c.spec.Name
 }
 
 // Spec returns the plugin's declaration or, while it has told none, one without
@@ -38,22 +59,23 @@ func (c *check) Discover(ctx context.Context, env *checks.Env) ([]checks.Instanc
 	found, err := c.discover(ctx, env)
 	switch {
 	case err == nil:
-		c.p.remember(found)
+		c.p.remember(c.spec.Name, found)
 		return found, nil
 	case ctx.Err() != nil:
 		return nil, err
 	}
-	return c.p.remembered(), nil
+	return c.p.remembered(c.spec.Name), nil
 }
 
 func (c *check) discover(ctx context.Context, env *checks.Env) ([]checks.Instance, error) {
-	secrets, err := c.secrets(env)
+	params := c.defaults(env.Params)
+	secrets, err := c.secrets(env, params)
 	if err != nil {
 		return nil, err
 	}
 	var found []checks.Instance
 	err = c.p.call(ctx, func(ctx context.Context, client pluginpb.CheckClient) error {
-		answer, err := client.Discover(ctx, &pluginpb.DiscoverRequest{Params: pluginpb.FromParams(c.defaults(env.Params)), Secrets: secrets})
+		answer, err := client.Discover(ctx, &pluginpb.DiscoverRequest{Check: c.asked(), Params: pluginpb.FromParams(params), Secrets: secrets})
 		if err != nil {
 			return err
 		}
@@ -75,37 +97,40 @@ func (c *check) defaults(given checks.Params) checks.Params {
 	return out
 }
 
-// remember keeps what was discovered.
-func (p *plugin) remember(found []checks.Instance) {
+// remember keeps what a check discovered.
+func (p *plugin) remember(check string, found []checks.Instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known.Discovered && reflect.DeepEqual(p.known.Instances, found) {
+	if before, ok := p.known.Found[check]; ok && reflect.DeepEqual(before, found) {
 		return
 	}
-	p.known.Instances, p.known.Discovered = found, true
+	if p.known.Found == nil {
+		p.known.Found = map[string][]checks.Instance{}
+	}
+	p.known.Found[check] = found
 	p.save()
 }
 
-// remembered is what was discovered last, or the check itself.
-func (p *plugin) remembered() []checks.Instance {
+// remembered is what a check discovered last, or the check itself.
+func (p *plugin) remembered(check string) []checks.Instance {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.known.Discovered {
-		return []checks.Instance{{}}
+	if found, ok := p.known.Found[check]; ok {
+		return found
 	}
-	return p.known.Instances
+	return []checks.Instance{{}}
 }
 
 // Run has the plugin test once.
 func (c *check) Run(ctx context.Context, env *checks.Env) (checks.Run, error) {
-	secrets, err := c.secrets(env)
+	secrets, err := c.secrets(env, env.Params)
 	if err != nil {
 		return checks.Run{}, err
 	}
 	last, _ := env.Last.([]byte)
 	var run checks.Run
 	err = c.p.call(ctx, func(ctx context.Context, client pluginpb.CheckClient) error {
-		answer, err := client.Run(ctx, &pluginpb.RunRequest{Params: pluginpb.FromParams(env.Params), Secrets: secrets, Sample: last})
+		answer, err := client.Run(ctx, &pluginpb.RunRequest{Check: c.asked(), Params: pluginpb.FromParams(env.Params), Secrets: secrets, Sample: last})
 		if err != nil {
 			return err
 		}
@@ -115,7 +140,7 @@ func (c *check) Run(ctx context.Context, env *checks.Env) (checks.Run, error) {
 	if err != nil {
 		return checks.Run{}, err
 	}
-	if !c.p.shows(c.yaml) {
+	if c.p.Companion == nil && !c.p.shows(c.yaml) {
 		return checks.Run{}, fmt.Errorf("plugin %s runs now and has told its declaration: restart the agent to take it up", c.p.Name)
 	}
 	return run, nil
@@ -141,16 +166,25 @@ func (p *plugin) shows(yaml []byte) bool {
 	return bytes.Equal(p.known.YAML, yaml)
 }
 
-// secrets are the credentials that the machine's own file lets the plugin have.
-func (c *check) secrets(env *checks.Env) (map[string]string, error) {
-	if len(c.p.Secrets) == 0 {
+// secrets are the credentials that the machine's own file lets the plugin have; for a
+// companion it does so by the parameters that name one.
+func (c *check) secrets(env *checks.Env, params checks.Params) (map[string]string, error) {
+	names := slices.Clone(c.p.Secrets)
+	if c.p.Companion != nil {
+		for _, p := range c.spec.Parameters {
+			if p.Type == checks.TypeSecret {
+				names = append(names, params[p.Name]...)
+			}
+		}
+	}
+	if len(names) == 0 {
 		return nil, nil
 	}
 	if env.Secrets == nil {
 		return nil, errors.New("this machine holds no secrets")
 	}
-	out := make(map[string]string, len(c.p.Secrets))
-	for _, name := range c.p.Secrets {
+	out := make(map[string]string, len(names))
+	for _, name := range names {
 		secret, err := env.Secrets.Secret(name)
 		if err != nil {
 			return nil, err

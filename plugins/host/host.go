@@ -48,12 +48,22 @@ type Plugin struct {
 	User string
 	// Secrets are the names of the machine's credentials that it gets.
 	Secrets []string
+	// Companion is set for the program that comes with the agent.
+	Companion *Companion
 	// Limits; zero sets no bound.
 	MaxMemory    uint64
 	MaxProcesses int
 	MaxCPU       time.Duration // within an hour
 
 	number int // of its own user; all are the same before New
+}
+
+// Companion makes a program one that belongs to the agent as the agent's own code does:
+// it serves checks that the agent knows beforehand, gets the credentials that their
+// parameters name, and runs also where the kernel can't hide folders from it.
+type Companion struct {
+	// Declarations are the check.yaml of the checks that it must serve.
+	Declarations [][]byte
 }
 
 // Options configure a host.
@@ -91,6 +101,9 @@ func New(ctx context.Context, opts Options) (*Host, error) {
 	h := &Host{yaml: map[string][]byte{}}
 	var wg sync.WaitGroup
 	for i, entry := range opts.Plugins {
+		if entry.Companion != nil {
+			i = MaxPlugins // no plugin is its user
+		}
 		entry.number += i
 		p := newPlugin(entry, &opts)
 		p.load()
@@ -105,13 +118,15 @@ func New(ctx context.Context, opts Options) (*Host, error) {
 	}
 	wg.Wait()
 	for _, p := range h.plugins {
-		c, err := newCheck(p)
+		all, err := newChecks(p)
 		if err != nil {
 			h.Close()
 			return nil, err
 		}
-		h.checks = append(h.checks, c)
-		h.yaml[p.Name] = c.yaml
+		for _, c := range all {
+			h.checks = append(h.checks, c)
+			h.yaml[c.spec.Name] = c.yaml
+		}
 	}
 	return h, nil
 }
@@ -133,14 +148,14 @@ func (h *Host) Declaration(check string) ([]byte, bool) {
 func (h *Host) Untold() []string {
 	var out []string
 	for _, p := range h.plugins {
-		if !p.shows(h.yaml[p.Name]) {
+		if p.Companion == nil && !p.shows(h.yaml[p.Name]) {
 			out = append(out, p.Name)
 		}
 	}
 	return out
 }
 
-// Failures tells, by check, why plugins do not run now.
+// Failures tells, by plugin, why plugins do not run now.
 func (h *Host) Failures() map[string]error {
 	out := map[string]error{}
 	for _, p := range h.plugins {

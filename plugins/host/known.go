@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/wacht-io/wacht/checks"
 	"github.com/wacht-io/wacht/plugins/pluginpb"
 )
@@ -18,10 +20,10 @@ import (
 // the agent need not start the plugin to know its check, and that a plugin which no
 // longer runs is reported under the instances that it had.
 type known struct {
-	SHA256     string            `json:"sha256"`
-	YAML       []byte            `json:"yaml"`
-	Instances  []checks.Instance `json:"instances,omitempty"`
-	Discovered bool              `json:"discovered,omitempty"`
+	SHA256 string `json:"sha256"`
+	YAML   []byte `json:"yaml"`
+	// Found is what was discovered last, by check.
+	Found map[string][]checks.Instance `json:"found,omitempty"`
 }
 
 func (p *plugin) knownPath() string { return filepath.Join(p.opts.KnownDir, p.Name+".json") }
@@ -82,9 +84,37 @@ func replace(path string, data []byte) error {
 
 // current says whether the declaration that is known is that of the bytes allowed.
 func (p *plugin) current() bool {
+	if p.Companion != nil {
+		return true
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.known.SHA256 == fmt.Sprintf("%x", p.SHA256) && len(p.known.YAML) > 0
+}
+
+// serves holds a companion to the checks that it must serve.
+func (p *plugin) serves(told [][]byte) error {
+	for _, data := range p.Companion.Declarations {
+		want, err := checks.ParseSpec(data)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(told, func(t []byte) bool { return same(t, want) }) {
+			return fmt.Errorf("it does not serve the check %s as this agent knows it: install agent and %s of one version", want.Name, p.Name)
+		}
+	}
+	return nil
+}
+
+// same says whether a declaration, however it is laid out, is the one wanted.
+func same(told []byte, want *checks.Spec) bool {
+	spec, err := checks.ParseSpec(told)
+	if err != nil || spec.Name != want.Name {
+		return false
+	}
+	a, errA := yaml.Marshal(spec)
+	b, errB := yaml.Marshal(want)
+	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 
 // declared holds a declaration to what the check of this name may declare, and to what

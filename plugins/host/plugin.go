@@ -172,12 +172,14 @@ func (p *plugin) ready() (*session, error) {
 		return nil, err
 	}
 	answer, err := s.client.Describe(ctx, &pluginpb.DescribeRequest{})
-	if err != nil {
+	switch {
+	case err != nil && s.ended():
+		err = s.reason()
+	case err != nil:
 		err = fmt.Errorf("it does not tell its declaration: %s", status.Convert(err).Message())
-		if s.ended() {
-			err = s.reason()
-		}
-	} else {
+	case p.Companion != nil:
+		err = p.serves(append(answer.GetMore(), answer.GetYaml()))
+	default:
 		err = p.declared(answer.GetYaml())
 	}
 	if err != nil {

@@ -55,11 +55,14 @@ func dial(ctx, start context.Context, p *Plugin, opts *Options) (*session, error
 		return nil, err
 	}
 	s.service, err = sandbox.StartService(ctx, p.Path, sandbox.ServiceOptions{
-		SHA256: p.SHA256, Env: environment(s.folder, id), Dir: s.folder, User: who, Hidden: opts.Hidden,
+		SHA256: p.SHA256, Env: environment(s.folder, id), Dir: s.folder, User: who, Hidden: opts.Hidden, Trusted: p.Companion != nil,
 		MaxMemory: p.MaxMemory, MaxProcesses: p.MaxProcesses, MaxCPU: p.MaxCPU, Group: opts.Group,
 		Stdout: writer(s.output.stdout), Stderr: writer(s.output.stderr),
 	})
 	close(s.started)
+	if err != nil && p.Companion != nil {
+		err = fmt.Errorf("%w (it comes with the agent: restart the agent when both were updated)", err)
+	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.folder))
 	}

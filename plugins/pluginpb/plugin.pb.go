@@ -91,7 +91,10 @@ type DescribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The check's check.yaml, at most 64 KiB. The name in it is what the program's
 	// file is called after: wacht-plugin-NAME.
-	Yaml          []byte `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	Yaml []byte `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// Those of the other checks that the program serves, when it is wacht-probe, which
+	// comes with the agent. A plugin serves one.
+	More          [][]byte `protobuf:"bytes,2,rep,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -129,6 +132,13 @@ func (*DescribeResponse) Descriptor() ([]byte, []int) {
 func (x *DescribeResponse) GetYaml() []byte {
 	if x != nil {
 		return x.Yaml
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetMore() [][]byte {
+	if x != nil {
+		return x.More
 	}
 	return nil
 }
@@ -191,6 +201,7 @@ type DiscoverRequest struct {
 	Params []*Param `protobuf:"bytes,1,rep,name=params,proto3" json:"params,omitempty"`
 	// As in RunRequest.
 	Secrets       map[string]string `protobuf:"bytes,2,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Check         string            `protobuf:"bytes,3,opt,name=check,proto3" json:"check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +248,13 @@ func (x *DiscoverRequest) GetSecrets() map[string]string {
 		return x.Secrets
 	}
 	return nil
+}
+
+func (x *DiscoverRequest) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
 }
 
 type DiscoverResponse struct {
@@ -353,8 +371,11 @@ type RunRequest struct {
 	Params []*Param `protobuf:"bytes,1,rep,name=params,proto3" json:"params,omitempty"`
 	// The credentials that the machine's own file lets this program have, by name.
 	Secrets map[string]string `protobuf:"bytes,2,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// What the instance's run before gave as its sample; empty at the first.
-	Sample        []byte `protobuf:"bytes,3,opt,name=sample,proto3" json:"sample,omitempty"`
+	// What the instance's run before gave as its sample; empty at the first. It may be
+	// of a process before this one.
+	Sample []byte `protobuf:"bytes,3,opt,name=sample,proto3" json:"sample,omitempty"`
+	// Which check to run, of a program that serves several; otherwise it is empty.
+	Check         string `protobuf:"bytes,4,opt,name=check,proto3" json:"check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -408,6 +429,13 @@ func (x *RunRequest) GetSample() []byte {
 		return x.Sample
 	}
 	return nil
+}
+
+func (x *RunRequest) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
 }
 
 type RunResponse struct {
@@ -471,15 +499,17 @@ var File_plugins_pluginpb_plugin_proto protoreflect.FileDescriptor
 const file_plugins_pluginpb_plugin_proto_rawDesc = "" +
 	"\n" +
 	"\x1dplugins/pluginpb/plugin.proto\x12\x0fwacht.plugin.v1\x1a\x1achecks/checkpb/check.proto\"\x11\n" +
-	"\x0fDescribeRequest\"&\n" +
+	"\x0fDescribeRequest\":\n" +
 	"\x10DescribeResponse\x12\x12\n" +
-	"\x04yaml\x18\x01 \x01(\fR\x04yaml\"3\n" +
+	"\x04yaml\x18\x01 \x01(\fR\x04yaml\x12\x12\n" +
+	"\x04more\x18\x02 \x03(\fR\x04more\"3\n" +
 	"\x05Param\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06values\x18\x02 \x03(\tR\x06values\"\xc6\x01\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\"\xdc\x01\n" +
 	"\x0fDiscoverRequest\x12.\n" +
 	"\x06params\x18\x01 \x03(\v2\x16.wacht.plugin.v1.ParamR\x06params\x12G\n" +
-	"\asecrets\x18\x02 \x03(\v2-.wacht.plugin.v1.DiscoverRequest.SecretsEntryR\asecrets\x1a:\n" +
+	"\asecrets\x18\x02 \x03(\v2-.wacht.plugin.v1.DiscoverRequest.SecretsEntryR\asecrets\x12\x14\n" +
+	"\x05check\x18\x03 \x01(\tR\x05check\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"K\n" +
@@ -488,12 +518,13 @@ const file_plugins_pluginpb_plugin_proto_rawDesc = "" +
 	"\bInstance\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x06params\x18\x02 \x03(\v2\x16.wacht.plugin.v1.ParamR\x06params\x12\x14\n" +
-	"\x05items\x18\x03 \x03(\tR\x05items\"\xd4\x01\n" +
+	"\x05items\x18\x03 \x03(\tR\x05items\"\xea\x01\n" +
 	"\n" +
 	"RunRequest\x12.\n" +
 	"\x06params\x18\x01 \x03(\v2\x16.wacht.plugin.v1.ParamR\x06params\x12B\n" +
 	"\asecrets\x18\x02 \x03(\v2(.wacht.plugin.v1.RunRequest.SecretsEntryR\asecrets\x12\x16\n" +
-	"\x06sample\x18\x03 \x01(\fR\x06sample\x1a:\n" +
+	"\x06sample\x18\x03 \x01(\fR\x06sample\x12\x14\n" +
+	"\x05check\x18\x04 \x01(\tR\x05check\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"L\n" +
