@@ -93,22 +93,23 @@ func TestPerformanceData(t *testing.T) {
 }
 
 func show(p *command.Perf) string {
-	text := fmt.Sprintf("%s=%g%s", p.Label, p.Value, p.Unit)
+	var text strings.Builder
+	text.WriteString(fmt.Sprintf("%s=%g%s", p.Label, p.Value, p.Unit))
 	for _, r := range []struct {
 		name string
 		*command.Range
 	}{{"warn", p.Warn}, {"crit", p.Crit}} {
 		if r.Range != nil {
-			text += fmt.Sprintf(" %s %s%g..%g", r.name, map[bool]string{true: "@"}[r.Inside], r.Start, r.End)
+			text.WriteString(fmt.Sprintf(" %s %s%g..%g", r.name, map[bool]string{true: "@"}[r.Inside], r.Start, r.End))
 		}
 	}
 	if !math.IsNaN(p.Min) {
-		text += fmt.Sprintf(" min %g", p.Min)
+		text.WriteString(fmt.Sprintf(" min %g", p.Min))
 	}
 	if !math.IsNaN(p.Max) {
-		text += fmt.Sprintf(" max %g", p.Max)
+		text.WriteString(fmt.Sprintf(" max %g", p.Max))
 	}
-	return text
+	return text.String()
 }
 
 var update = flag.Bool("update", false, "write what the recorded outputs give beside them")

@@ -91,7 +91,8 @@ const recordings = "../../../checks/smart/testdata/recorded"
 // fakeSmartctl is a program that answers as smartctl did on the recorded machine.
 func fakeSmartctl(t *testing.T, dir string) string {
 	t.Helper()
-	script := "#!/bin/sh\nfor last; do :; done\ncase $1 in --scan-open) last=scan;; esac\ncase $last in\n"
+	var script strings.Builder
+	script.WriteString("#!/bin/sh\nfor last; do :; done\ncase $1 in --scan-open) last=scan;; esac\ncase $last in\n")
 	for device, file := range map[string]string{
 		"scan": "scan-open", "/dev/sda": "ata", "/dev/sdb": "ata-ssd", "/dev/sdc": "scsi-without-smart",
 		"/dev/nvme0": "nvme", "/dev/nvme1": "nvme-degraded",
@@ -111,10 +112,10 @@ func fakeSmartctl(t *testing.T, dir string) string {
 		if err := os.WriteFile(filepath.Join(dir, file+".json"), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		script += fmt.Sprintf("%s) cat %s; exit %d;;\n", device, filepath.Join(dir, file+".json"), r.Smartctl.ExitStatus)
+		script.WriteString(fmt.Sprintf("%s) cat %s; exit %d;;\n", device, filepath.Join(dir, file+".json"), r.Smartctl.ExitStatus))
 	}
 	path := filepath.Join(dir, "smartctl")
-	if err := os.WriteFile(path, []byte(script+"*) exit 2;;\nesac\n"), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte(script.String()+"*) exit 2;;\nesac\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path

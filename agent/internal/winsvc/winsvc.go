@@ -29,11 +29,12 @@ func SID(service string) string {
 		b = binary.LittleEndian.AppendUint16(b, unit)
 	}
 	sum := sha1.Sum(b) //nolint:gosec // as above
-	text := "S-1-5-80"
+	var text strings.Builder
+	text.WriteString("S-1-5-80")
 	for part := sum[:]; len(part) > 0; part = part[4:] {
-		text += fmt.Sprintf("-%d", binary.LittleEndian.Uint32(part))
+		text.WriteString(fmt.Sprintf("-%d", binary.LittleEndian.Uint32(part)))
 	}
-	return text
+	return text.String()
 }
 
 // Access lists of the folders. Each is protected: what the folder above grants does

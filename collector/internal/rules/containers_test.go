@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -31,9 +32,7 @@ func TestRulesOfContainers(t *testing.T) {
 	with := func(more values) values {
 		v := values{}
 		for _, m := range []values{lives, more} {
-			for name, x := range m {
-				v[name] = x
-			}
+			maps.Copy(v, m)
 		}
 		return v
 	}

@@ -182,15 +182,16 @@ func engineResult(all *listing, running int, u *usage, trouble []error) checks.R
 	l := figures{}.gauge("up", 1).
 		gauge("containers", float64(all.total)).
 		gauge("containers_running", float64(running))
-	summary := fmt.Sprintf("%d containers, %d of those looked at run", all.total, running)
+	var summary strings.Builder
+	summary.WriteString(fmt.Sprintf("%d containers, %d of those looked at run", all.total, running))
 	if u != nil {
 		l = u.figures(l)
-		summary += fmt.Sprintf("; %d volumes, %d of them unused", u.count, u.unused)
+		summary.WriteString(fmt.Sprintf("; %d volumes, %d of them unused", u.count, u.unused))
 	}
 	for _, err := range trouble {
-		summary += "; " + err.Error()
+		summary.WriteString("; " + err.Error())
 	}
-	return checks.Result{Item: engineItem, Summary: line(summary), Metrics: l}
+	return checks.Result{Item: engineItem, Summary: line(summary.String()), Metrics: l}
 }
 
 // figures collects metrics.

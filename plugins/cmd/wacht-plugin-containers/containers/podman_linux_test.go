@@ -2,6 +2,7 @@ package containers
 
 import (
 	"context"
+	"maps"
 	"net"
 	"path/filepath"
 	"strings"
@@ -48,9 +49,7 @@ func (p *podman) await(what string, so func() bool) {
 func (p *podman) look(last any, given checks.Params) checks.Run {
 	p.t.Helper()
 	all := checks.Params{"socket": {p.Socket}}
-	for name, values := range given {
-		all[name] = values
-	}
+	maps.Copy(all, given)
 	return ask(p.t, New(), last, all)
 }
 
