@@ -94,20 +94,20 @@ func TestPerformanceData(t *testing.T) {
 
 func show(p *command.Perf) string {
 	var text strings.Builder
-	text.WriteString(fmt.Sprintf("%s=%g%s", p.Label, p.Value, p.Unit))
+	fmt.Fprintf(&text, "%s=%g%s", p.Label, p.Value, p.Unit)
 	for _, r := range []struct {
 		name string
 		*command.Range
 	}{{"warn", p.Warn}, {"crit", p.Crit}} {
 		if r.Range != nil {
-			text.WriteString(fmt.Sprintf(" %s %s%g..%g", r.name, map[bool]string{true: "@"}[r.Inside], r.Start, r.End))
+			fmt.Fprintf(&text, " %s %s%g..%g", r.name, map[bool]string{true: "@"}[r.Inside], r.Start, r.End)
 		}
 	}
 	if !math.IsNaN(p.Min) {
-		text.WriteString(fmt.Sprintf(" min %g", p.Min))
+		fmt.Fprintf(&text, " min %g", p.Min)
 	}
 	if !math.IsNaN(p.Max) {
-		text.WriteString(fmt.Sprintf(" max %g", p.Max))
+		fmt.Fprintf(&text, " max %g", p.Max)
 	}
 	return text.String()
 }

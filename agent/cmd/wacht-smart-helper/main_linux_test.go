@@ -112,7 +112,7 @@ func fakeSmartctl(t *testing.T, dir string) string {
 		if err := os.WriteFile(filepath.Join(dir, file+".json"), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		script.WriteString(fmt.Sprintf("%s) cat %s; exit %d;;\n", device, filepath.Join(dir, file+".json"), r.Smartctl.ExitStatus))
+		fmt.Fprintf(&script, "%s) cat %s; exit %d;;\n", device, filepath.Join(dir, file+".json"), r.Smartctl.ExitStatus)
 	}
 	path := filepath.Join(dir, "smartctl")
 	if err := os.WriteFile(path, []byte(script.String()+"*) exit 2;;\nesac\n"), 0o755); err != nil {

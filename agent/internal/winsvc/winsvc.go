@@ -32,7 +32,7 @@ func SID(service string) string {
 	var text strings.Builder
 	text.WriteString("S-1-5-80")
 	for part := sum[:]; len(part) > 0; part = part[4:] {
-		text.WriteString(fmt.Sprintf("-%d", binary.LittleEndian.Uint32(part)))
+		fmt.Fprintf(&text, "-%d", binary.LittleEndian.Uint32(part))
 	}
 	return text.String()
 }

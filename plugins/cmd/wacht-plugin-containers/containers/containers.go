@@ -183,10 +183,10 @@ func engineResult(all *listing, running int, u *usage, trouble []error) checks.R
 		gauge("containers", float64(all.total)).
 		gauge("containers_running", float64(running))
 	var summary strings.Builder
-	summary.WriteString(fmt.Sprintf("%d containers, %d of those looked at run", all.total, running))
+	fmt.Fprintf(&summary, "%d containers, %d of those looked at run", all.total, running)
 	if u != nil {
 		l = u.figures(l)
-		summary.WriteString(fmt.Sprintf("; %d volumes, %d of them unused", u.count, u.unused))
+		fmt.Fprintf(&summary, "; %d volumes, %d of them unused", u.count, u.unused)
 	}
 	for _, err := range trouble {
 		summary.WriteString("; " + err.Error())
