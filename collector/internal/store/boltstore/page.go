@@ -99,11 +99,15 @@ type element struct {
 var errLayout = errors.New("its entries do not lie as bbolt lays them")
 
 // elements returns a page's entries. bbolt writes them without a gap, first the list
-// and then each key and value; anything else is damage.
+// and then each key and value, on a page that was zero; anything else is damage.
 func elements(page []byte, head header) ([]element, error) {
 	out := make([]element, head.count)
 	at := uint64(pageHeader) + uint64(head.count)*elementBytes
 	if at > uint64(len(page)) {
+		return nil, errLayout
+	}
+	// The first entry's place says how many there are. Without one the rest does.
+	if head.count == 0 && bytes.ContainsFunc(page[pageHeader:], func(r rune) bool { return r != 0 }) {
 		return nil, errLayout
 	}
 	for i := range out {
