@@ -196,7 +196,7 @@ func (e *Engine) vanishState(g *group, st *state) {
 		e.scratch, changed = st.shape.program.Vanish(&st.machine, g.now, e.scratch[:0])
 		e.settle(g, st, e.scratch, changed)
 	}
-	if l := st.machine.Level(); l == rules.Warning || l == rules.Critical {
+	if l := st.machine.Level(); st.shape.program != nil && (l == rules.Warning || l == rules.Critical) {
 		return // a rule says that vanishing is a breach: the state stays until it is back
 	}
 	e.forget(g, st)
