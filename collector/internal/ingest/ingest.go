@@ -114,6 +114,8 @@ func (s *Server) copyOf(ctx context.Context, n *engine.Newcomer) error {
 		return err
 	}
 	n.Customer, n.Site, n.Labels, n.CloneOf = parent.Customer, parent.Site, parent.Labels, parent.ID
+	// Where a person lets hosts in, a copy of one that was let in asks for itself.
+	n.Pending = parent.Pending || !parent.ApprovedAt.IsZero()
 	return nil
 }
 
