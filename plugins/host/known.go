@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,26 +61,52 @@ func (p *plugin) save() {
 // replace writes a file as the folder's owner's, in one step.
 func replace(path string, data []byte) error {
 	dir := filepath.Dir(path)
-	if err := os.Mkdir(dir, 0o700); err == nil {
-		if err := giveTo(filepath.Dir(dir), dir); err != nil {
-			return err
-		}
+	if err := makeKnown(dir); err != nil {
+		return err
 	}
-	f, err := os.CreateTemp(dir, ".new-*")
+	// Beneath a root, no link that the agent's user puts there leads elsewhere.
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone by then when all is well
-	if _, err := f.Write(data); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Close(); err != nil {
+	defer root.Close()
+	name := ".new-" + rand.Text()
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
 		return err
 	}
-	if err := giveTo(dir, f.Name()); err != nil {
+	defer func() { _ = root.Remove(name) }() // gone by then when all is well
+	_, err = f.Write(data)
+	if err == nil {
+		err = giveTo(dir, f)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return root.Rename(name, filepath.Base(path))
+}
+
+// makeKnown makes the folder, when it is not there. A link in its place is an error.
+func makeKnown(dir string) error {
+	parent, err := os.OpenRoot(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	name := filepath.Base(dir)
+	if err := parent.Mkdir(name, 0o700); err == nil {
+		made, err := parent.Open(name)
+		if err != nil {
+			return err
+		}
+		defer made.Close()
+		return giveTo(filepath.Dir(dir), made)
+	}
+	info, err := parent.Lstat(name)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a folder", dir)
+	}
+	return err
 }
 
 // current says whether the declaration that is known is that of the bytes allowed.

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// giveTo gives a file to a folder's owner, where this process may: root writes for the
-// agent's user.
-func giveTo(folder, file string) error {
+// giveTo gives an open file to a folder's owner, where this process may: root writes for
+// the agent's user, who could put a link in the place of a path.
+func giveTo(folder string, file *os.File) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -22,5 +22,5 @@ func giveTo(folder, file string) error {
 	if !ok {
 		return fmt.Errorf("the owner of %s is not known", folder)
 	}
-	return os.Chown(file, int(st.Uid), int(st.Gid))
+	return file.Chown(int(st.Uid), int(st.Gid))
 }
