@@ -264,7 +264,11 @@ func tryPlugin(ctx context.Context, opts *Options, conf *config.Config, entry *c
 		return nil, err
 	}
 	defer h.Close()
-	if err := h.Failures()[entry.Name]; err != nil {
+	err = h.Failures()[entry.Name]
+	if err == nil {
+		err = ctx.Err() // cut short before it told anything
+	}
+	if err != nil {
 		return nil, fmt.Errorf("plugin %s is not allowed, since it does not run: %w", entry.Name, err)
 	}
 	return h.Checks()[0].Spec(), nil

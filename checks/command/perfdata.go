@@ -70,8 +70,12 @@ func cutBlank(text string) (before, after string) {
 // cutLabel cuts a label and its equals sign off. In quotes a quote is doubled.
 func cutLabel(text string) (label, rest string, ok bool) {
 	if text[0] != '\'' {
-		label, rest, ok = strings.Cut(text, "=")
-		return label, rest, ok && label != "" && !strings.ContainsAny(label, blanks)
+		// Nothing is looked for beyond the blank, or a text of many words takes for ever.
+		end := strings.IndexAny(text, blanks+"=")
+		if end <= 0 || text[end] != '=' {
+			return "", "", false
+		}
+		return text[:end], text[end+1:], true
 	}
 	var b strings.Builder
 	for i := 1; i < len(text); i++ {

@@ -36,6 +36,9 @@ func expand(args []string, secrets checks.Secrets) (out []string, hide hidden, e
 			hide = append(hide, forms(text)...)
 			return text
 		})
+		if out[i] != arg {
+			hide = append(hide, encoded(out[i])...) // as user:password goes into a header
+		}
 	}
 	// The longest first: what is left of one of which another is a part would tell it.
 	slices.SortFunc(hide, func(a, b string) int { return len(b) - len(a) })
@@ -45,10 +48,16 @@ func expand(args []string, secrets checks.Secrets) (out []string, hide hidden, e
 // forms are the ways in which programs repeat a secret.
 func forms(secret string) []string {
 	query := url.QueryEscape(secret)
-	return []string{
-		secret, query, strings.ReplaceAll(query, "+", "%20"), url.PathEscape(secret),
-		base64.StdEncoding.EncodeToString([]byte(secret)),
+	return append(encoded(secret), secret, query, strings.ReplaceAll(query, "+", "%20"), url.PathEscape(secret))
+}
+
+// encoded is a text in base64 (RFC 4648), with and without padding.
+func encoded(text string) []string {
+	var out []string
+	for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		out = append(out, e.EncodeToString([]byte(text)))
 	}
+	return out
 }
 
 func (h hidden) text(text string) string {

@@ -240,7 +240,7 @@ func (p *parser) take(f *file) {
 	for _, name := range slices.SortedFunc(maps.Keys(f.Checks), func(a, b at[string]) int { return a.line - b.line }) {
 		p.local(name, f.Checks[name])
 	}
-	p.runPrograms(f.Programs)
+	p.runPrograms()
 }
 
 func (p *parser) collector(v at[string]) {
@@ -307,6 +307,10 @@ func (p *parser) spec(name at[string]) *checks.Spec {
 func (p *parser) local(name at[string], given params) {
 	spec := p.spec(name)
 	if spec == nil || slices.Contains(p.known.Untold, spec.Name) {
+		return
+	}
+	if spec.Name == ProgramCheck {
+		p.bad(name.line, "%s: what runs here is listed under programs, as wacht-agent program add writes it", name.value)
 		return
 	}
 	ps := make(checks.Params, len(given))

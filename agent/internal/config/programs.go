@@ -70,18 +70,10 @@ func (p *parser) program(name at[string], given program) {
 }
 
 // runPrograms makes the programs instances of their check.
-func (p *parser) runPrograms(given map[at[string]]program) {
+func (p *parser) runPrograms() {
 	for i := range p.conf.Programs {
 		entry := &p.conf.Programs[i]
-		task := taskName(ProgramCheck, entry.Name)
-		if _, twice := p.conf.Local[task]; twice {
-			for name := range given {
-				if name.value == entry.Name {
-					p.bad(name.line, "%s is a program, and is under checks too: leave it out there", task)
-				}
-			}
-		}
-		p.conf.Local[task] = entry.Params()
+		p.conf.Local[taskName(ProgramCheck, entry.Name)] = entry.Params()
 	}
 }
 

@@ -48,7 +48,8 @@ func TestProgramErrorsNameTheLine(t *testing.T) {
 		"programs: [load]": "agent.yaml:1: ",
 		"programs:\n  load: {path: /bin/true, sha256: " + digest + ", args: [" + strings.Repeat("x", 1025) + "]}": "agent.yaml:2: an argument of program load has 1025 bytes; at most 1024 are allowed",
 		"programs:\n  load: {path: /bin/true, sha256: " + digest + ", args: [" + strings.Repeat("x,", 257) + "]}": "has 257 arguments; at most 256 are allowed",
-		"checks: {command/load: {args: [x]}}\nprograms:\n  load: {path: /bin/true, sha256: " + digest + "}":       "agent.yaml:3: command/load is a program, and is under checks too",
+		"checks: {command/load: {args: [x]}}\nprograms:\n  load: {path: /bin/true, sha256: " + digest + "}":       "agent.yaml:1: command/load: what runs here is listed under programs",
+		"checks: {command: {path: /usr/bin/id, sha256: " + digest + "}}":                                          "agent.yaml:1: command: what runs here is listed under programs",
 		"programs:\n" + many(MaxPrograms+1): fmt.Sprintf("agent.yaml:%d: %d programs; at most %d are allowed", MaxPrograms+2, MaxPrograms+1, MaxPrograms),
 	} {
 		if _, err := withPrograms(text); err == nil || !strings.Contains(err.Error(), want) {
