@@ -61,7 +61,9 @@ func (c *customer) status() (st agent.Status) {
 	c.t.Helper()
 	out, code := c.do(agentProgram, "status", "--json")
 	if code == 0 {
-		if err := json.Unmarshal([]byte(out), &st); err != nil {
+		// Wine itself writes there too, when it ends.
+		out = out[max(0, strings.IndexByte(out, '{')):]
+		if err := json.NewDecoder(strings.NewReader(out)).Decode(&st); err != nil {
 			c.t.Fatalf("%v: %s", err, out)
 		}
 	}
