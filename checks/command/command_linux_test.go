@@ -162,6 +162,16 @@ exit 2
 	}
 }
 
+// What signs in by HTTP shows the secret with what stands beside it, in base64.
+func TestSecretsInHeaders(t *testing.T) {
+	got, err := run(t.Context(), params(t, write(t, `#!/bin/sh
+echo "Authorization: Basic $(printf %s "$1" | base64)"
+`), "jan:${secret:db}"))
+	if err != nil || got.Results[0].Summary != "Authorization: Basic ***" {
+		t.Errorf("%+v, %v", got.Results, err)
+	}
+}
+
 // A secret is in no error either.
 func TestSecretsInErrors(t *testing.T) {
 	failing := failingSandbox{errors.New("running x p@ss word: broken")}

@@ -295,6 +295,28 @@ func TestPluginThatIsUpgradedIsJudgedAnew(t *testing.T) {
 	w.finding("did not name it")
 }
 
+func TestIncidentOfAPluginThatIsRemovedEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, memstore.New())
+		w.join("web1")
+		g := w.brew("web1", 60, 40)
+		w.expect("acme", "The coffee at web1 is cold")
+		g.Close()
+		// The agent retires the task of a plugin that is gone: a complete run of nothing.
+		g = w.visit("web1", g, nil)
+		g.define("coffee", "water_celsius")
+		g.seq++
+		err := g.Submit(t.Context(), &agentpb.Batch{Epoch: g.epoch, Runs: []*agentpb.PackedRun{{
+			Sequence: g.seq, Task: 1, PlannedMs: time.Now().UnixMilli(), Complete: true,
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute) // tickets are held against states now and then
+		w.expect("acme")
+	})
+}
+
 func TestBuiltInChecksAreNotTheAgentsToDeclare(t *testing.T) {
 	w := newWorld(t, memstore.New())
 	w.join("web1")
