@@ -32,7 +32,7 @@ func TestReproducible(t *testing.T) {
 			t.Errorf("%s differs when it is built again", entry)
 		}
 	}
-	if seen < 7 { // two debs, two rpms, three lists
+	if seen < 11 { // three debs, three rpms, five lists
 		t.Errorf("only %d files were built", seen)
 	}
 }
@@ -43,8 +43,9 @@ func TestPrograms(t *testing.T) {
 	need(t, "dpkg-deb")
 	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 	for part, names := range map[string][]string{
-		"agent":     {"usr/bin/wacht-agent", "usr/lib/wacht/wacht-smart-helper"},
-		"collector": {"usr/bin/wacht-collector"},
+		"agent":             {"usr/bin/wacht-agent", "usr/lib/wacht/wacht-smart-helper", "usr/lib/wacht/plugins/wacht-probe"},
+		"collector":         {"usr/bin/wacht-collector"},
+		"plugin-containers": {"usr/lib/wacht/plugins/wacht-plugin-containers"},
 	} {
 		root := t.TempDir()
 		output(t, "dpkg-deb", "-x", deb(part, newer), root)
@@ -109,7 +110,7 @@ func TestAgentSize(t *testing.T) {
 
 func TestLintian(t *testing.T) {
 	need(t, "lintian")
-	output(t, "lintian", "--allow-root", "--fail-on", "error,warning", deb("agent", newer), deb("collector", newer))
+	output(t, "lintian", "--allow-root", "--fail-on", "error,warning", deb("agent", newer), deb("collector", newer), deb("plugin-containers", newer))
 }
 
 // No unit gives more than it has to. systemd-analyze(1) counts ten times the exposure.
@@ -133,7 +134,7 @@ func TestRPM(t *testing.T) {
 	need(t, "rpm")
 	for part, want := range map[string][]string{
 		"agent": {
-			"/etc/wacht/agent.yaml", "/usr/bin/wacht-agent", "/usr/lib/wacht/plugins", "/usr/lib/wacht/wacht-smart-helper",
+			"/etc/wacht/agent.yaml", "/usr/bin/wacht-agent", "/usr/lib/wacht/plugins/wacht-probe", "/usr/lib/wacht/wacht-smart-helper",
 			"/usr/lib/systemd/system/wacht-agent.service", "/usr/lib/systemd/system/wacht-smart-helper.socket",
 			"/usr/lib/sysusers.d/wacht-agent.conf", "/usr/share/man/man1/wacht-agent.1.gz",
 			"/usr/share/bash-completion/completions/wacht-agent", "/usr/share/zsh/site-functions/_wacht-agent",
@@ -168,7 +169,7 @@ func TestRPM(t *testing.T) {
 // What a program is linked with is told in CycloneDX, beside its package.
 func TestSBOM(t *testing.T) {
 	lists, err := filepath.Glob(filepath.Join(packages, "*_"+newer+"_*.cdx.json"))
-	if err != nil || len(lists) != 3 {
+	if err != nil || len(lists) != 5 {
 		t.Fatalf("the lists are %v, %v", lists, err)
 	}
 	for _, path := range lists {
