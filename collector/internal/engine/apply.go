@@ -26,7 +26,9 @@ func (e *Engine) applyBatch(g *group, s *Session, b *agentpb.Batch) {
 	}
 	s.confirm()
 	lane := &mark.Lanes[b.Lane]
+	var last uint64
 	for _, r := range b.Runs {
+		last = max(last, r.Sequence)
 		fresh := r.Sequence > lane.Decided
 		lane.Decided = max(lane.Decided, r.Sequence)
 		if r.Task == 0 {
@@ -37,7 +39,7 @@ func (e *Engine) applyBatch(g *group, s *Session, b *agentpb.Batch) {
 	h.mark.Seen = g.now
 	e.silenceEnds(g, h)
 	g.marked[h] = struct{}{}
-	g.acks = append(g.acks, pendingAck{session: s, key: cursorKey{b.Epoch, int(b.Lane)}, seq: lane.Decided})
+	g.acks = append(g.acks, pendingAck{session: s, key: cursorKey{b.Epoch, int(b.Lane)}, decided: lane.Decided, archived: last})
 }
 
 // How far a tick may lie from the collector's clock to be archived: one sample of

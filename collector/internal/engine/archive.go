@@ -307,12 +307,12 @@ func (a *archiver) acknowledge(acks []pendingAck) {
 	for _, p := range acks {
 		if m := p.session.host.mark.epoch(p.key.epoch); m != nil {
 			lane := &m.Lanes[p.key.lane]
-			lane.Archived = max(lane.Archived, p.seq)
+			lane.Archived = max(lane.Archived, p.archived)
 		}
 	}
 	e.mu.Unlock()
 	for _, p := range acks {
-		p.session.out.archived(p.key, p.seq)
+		p.session.out.archived(p.key, p.archived)
 		a.quiet[p.session] = struct{}{}
 	}
 }

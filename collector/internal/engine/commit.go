@@ -92,7 +92,7 @@ func (e *Engine) terms(g *group) ([]store.Term, error) {
 
 func (e *Engine) acknowledge(g *group) {
 	for _, a := range g.acks {
-		a.session.out.ack(a.key, laneMark{Decided: a.seq})
+		a.session.out.ack(a.key, laneMark{Decided: a.decided})
 	}
 	if len(g.deliveries) > 0 {
 		e.opt.Wake(g.deliveries)

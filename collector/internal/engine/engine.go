@@ -175,7 +175,10 @@ type group struct {
 type pendingAck struct {
 	session *Session
 	key     cursorKey
-	seq     uint64
+	decided uint64
+	// archived is the last run of the batch. What is sent again for history's sake comes
+	// in several batches, and all of it was decided before.
+	archived uint64
 }
 
 func (e *Engine) newGroup(now time.Time) *group {
