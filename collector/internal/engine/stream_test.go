@@ -177,6 +177,45 @@ func TestKilledAgentLosesNothingThatIsDecided(t *testing.T) {
 	}
 }
 
+// What was decided and not archived comes again batch by batch, and history has no more
+// than the batches that came.
+func TestResentBatchIsArchivedForItselfAlone(t *testing.T) {
+	w := newWorld(t, memstore.New())
+	w.join("web1")
+	s := w.connect("web1", 7, 0, 0)
+	if err := w.history.Close(); err != nil { // it takes nothing now
+		t.Fatal(err)
+	}
+	now := time.Now()
+	runs := []*agentpb.PackedRun{s.run(now.Add(-3*time.Second), 0.5), s.run(now.Add(-2*time.Second), 0.5), s.run(now.Add(-time.Second), 0.5)}
+	s.send(agentpb.Lane_LIVE, runs...)
+	for decided := false; !decided; {
+		<-s.Ready()
+		for _, m := range s.Messages() {
+			decided = decided || m.GetAck().GetCursor().GetDecided() == 3
+		}
+	}
+	w.Stop()
+	var err error
+	if w.history, err = history.Open(t.TempDir(), history.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.history.Close() })
+	w.start()
+	again := w.connect("web1", 7, s.seq, s.welcome.Visit)
+	again.send(agentpb.Lane_LIVE, runs[0])
+	for archived := uint64(0); archived == 0; {
+		<-again.Ready()
+		for _, m := range again.Messages() {
+			if archived = m.GetAck().GetCursor().GetArchived(); archived > 1 {
+				t.Fatalf("run 1 came again, and %d are archived", archived)
+			}
+		}
+	}
+	again.send(agentpb.Lane_LIVE, runs[1:]...)
+	again.acked(agentpb.Lane_LIVE, 3)
+}
+
 // A gap that is told again, because the agent was killed before it knew that it was
 // heard, is the same gap.
 func TestGapToldAgainIsOne(t *testing.T) {
