@@ -97,10 +97,11 @@ func TestWebAddress(t *testing.T) {
 	s := serve(t, options{policy: everySecond})
 	m := join(t, s, "", only("disk", "agent", "memory", "cpu"))
 	m.run()
-	await(t, "results", func() bool { return s.host(m.host).States > 0 })
+	await(t, "the disk's values", func() bool {
+		return strings.Contains(s.fetch("/metrics/hosts/"+m.host), "wacht_disk_free_bytes{")
+	})
 	for path, want := range map[string]string{
-		"/healthz": "", "/readyz": "", "/": "<html",
-		"/metrics": "wacht_collector_results_total", "/metrics/hosts/" + m.host: "wacht_disk_free_bytes{",
+		"/healthz": "", "/readyz": "", "/": "<html", "/metrics": "wacht_collector_results_total",
 	} {
 		if body := s.fetch(path); !strings.Contains(body, want) {
 			t.Errorf("%s lacks %q: %.300s", path, want, body)
